@@ -2,7 +2,7 @@
  * Storage over VMBus: what a StorVSC and a StorVSP say to each other. Every message is one vstor packet: a header of
  * 12 bytes (`VstorHeader`), then a payload (the structs below it, with offsets from the payload's start).
  *
- * Source: Linux `drivers/scsi/storvsc_drv.c`; what is marked O: OpenVMM `vm/devices/storage/storvsp`, `protocol.rs`.
+ * Source: Linux `drivers/scsi/storvsc_drv.c`; what is marked O: OpenVMM `vm/devices/storage/storvsp_protocol`.
  */
 import { bytes, pad, struct, u8, u16, u32 } from './struct.ts';
 
