@@ -1,0 +1,411 @@
+/**
+ * The writing end of a ring.
+ *
+ * Two levels. The core works in place: `reserve` room, fill the area, `commit`, and `publish` once for a batch. The
+ * copying level on it builds whole packets (`stage…`). Nothing is visible to the reader before `publish`.
+ *
+ * Sources for the rules: Linux `drivers/hv/ring_buffer.c`, `hv_ringbuffer_write` and `hv_signal_on_write`; OpenVMM
+ * `vmbus_ring` `lib.rs`. Control words are touched with `Atomics` (sequentially consistent), data with plain stores
+ * before the store that publishes them. Our own index is never read back: the peer could have changed it.
+ */
+import { hex, UsageError } from '../errors.ts';
+import { align8 } from '../wire/align.ts';
+import type { GpaRange } from '../wire/gpa-range.ts';
+import {
+  DESCRIPTOR_BYTES,
+  encodeGpaDirect,
+  encodeGpaDirectPfns,
+  encodeSimple,
+  encodeTrailer,
+  encodeTransferPages,
+  gpaDirectBytes,
+  gpaDirectPfnsBytes,
+  inBandBytes,
+  MAX_PACKET_BYTES,
+  PacketType,
+  TRAILER_BYTES,
+  type TransferRange,
+  transferPagesBytes,
+} from '../wire/packet.ts';
+import { ControlWord, FEATURE_PENDING_SEND_SIZE, freeBytes, GAP_BYTES, isIndex } from './control-page.ts';
+import { copySlots } from './copy-slots.ts';
+import { badIndex } from './faults.ts';
+import { PacketBuffer } from './packet-buffer.ts';
+import type { RingMemory } from './ring-memory.ts';
+
+/** What became of a packet: an ordinary answer, never an error. */
+export const RingWrite = { Staged: 0, Full: 1 } as const;
+export type RingWrite = (typeof RingWrite)[keyof typeof RingWrite];
+
+export interface RingEndOptions {
+  /** Which ring this is, for messages: `channel 7, guest to host`. */
+  readonly where?: string;
+}
+
+/** From here on `set` is faster than the slot loop, when the source is a view of exactly the payload; see `bench/`. */
+const SLOT_COPY_BYTES = 128;
+
+export class RingWriter {
+  /** Longest packet that can ever fit, bytes with descriptor and without trailer. */
+  readonly maxPacketBytes: number;
+  /**
+   * Where to write the packet reserved: `areaBytes[areaAt]` and on, the same memory as `areaWords[areaAt / 4]`. It is
+   * the ring itself, or private memory for a packet that wraps or a ring of scattered pages. Valid until `commit`.
+   */
+  areaBytes: Uint8Array;
+  areaWords: Int32Array;
+  areaAt = 0;
+
+  readonly #ring: RingMemory;
+  readonly #where: string;
+  readonly #control: Int32Array;
+  readonly #words: Int32Array;
+  readonly #dataBytes: number;
+  readonly #inPlaceBytes: number;
+  readonly #scratch = new PacketBuffer(0);
+  #areaSlots: Float64Array;
+  #isInPlace = true;
+  /** Where the next packet goes; runs ahead of what is published. */
+  #in: number;
+  #publishedIn: number;
+  /** The reader's index as last loaded and checked: the reader only ever makes more room than this. */
+  #seenOut: number;
+  /** Bytes of the packet reserved and not committed; 0 if there is none. */
+  #reservedBytes = 0;
+  #pendingBytes = 0;
+
+  /**
+   * Takes over the writing end as it is found: indexes are kept, a pending send size is cleared, and the feature bit
+   * says that we use it.
+   * @throws PeerError `ERR_RING_INDEX` if an index found is outside the ring
+   */
+  constructor(ring: RingMemory, options: RingEndOptions = {}) {
+    this.#ring = ring;
+    this.#where = options.where ?? '';
+    this.#control = ring.control;
+    this.#words = ring.words;
+    this.#dataBytes = ring.dataBytes;
+    this.#inPlaceBytes = ring.inPlaceBytes;
+    this.areaBytes = ring.bytes;
+    this.areaWords = ring.words;
+    this.#areaSlots = ring.slots;
+    this.maxPacketBytes = Math.min(ring.dataBytes - GAP_BYTES - TRAILER_BYTES, MAX_PACKET_BYTES);
+    // The one time that we look at our own index; a ring that was used before goes on where it stood.
+    const found = Atomics.load(ring.control, ControlWord.In);
+    if (!isIndex(found, ring.dataBytes)) throw badIndex('write', found, ring.dataBytes, this.#where);
+    this.#in = found;
+    this.#publishedIn = found;
+    this.#seenOut = this.#loadOut();
+    // Pair with the loads in `RingReader.release`.
+    Atomics.store(ring.control, ControlWord.PendingSendBytes, 0);
+    Atomics.store(ring.control, ControlWord.Features, FEATURE_PENDING_SEND_SIZE);
+  }
+
+  /**
+   * Room for one packet, to be filled in place and then committed. A second `reserve` forgets the first; room found
+   * takes back a wish for a signal.
+   * @param packetBytes multiple of 8, descriptor included, trailer not
+   * @returns `RingWrite.Full` if there is no room now; then nothing is reserved
+   * @throws UsageError `ERR_PACKET_TOO_BIG` if it could never fit, `ERR_ARGUMENT` if it is no packet length
+   * @throws PeerError `ERR_RING_INDEX` if the reader's index is outside the ring
+   */
+  reserve(packetBytes: number): RingWrite {
+    if (packetBytes > this.maxPacketBytes) throw this.#tooBig(packetBytes);
+    // The first test also refuses fractions and NaN.
+    if ((packetBytes & ~7) !== packetBytes || packetBytes < DESCRIPTOR_BYTES) throw badPacketBytes(packetBytes);
+    const start = this.#in;
+    const totalBytes = packetBytes + TRAILER_BYTES;
+    if (totalBytes > freeBytes(start, this.#seenOut, this.#dataBytes)) {
+      this.#reservedBytes = 0;
+      this.#seenOut = this.#loadOut(); // shared memory is looked at only when the last look says no
+      if (totalBytes > freeBytes(start, this.#seenOut, this.#dataBytes)) return RingWrite.Full;
+    }
+    if (this.#pendingBytes !== 0) this.stopAwaiting();
+    this.#reservedBytes = packetBytes;
+    if (start + packetBytes <= this.#inPlaceBytes) {
+      if (!this.#isInPlace) this.#useRing();
+      this.areaAt = start;
+    } else {
+      this.#useScratch(totalBytes);
+      this.areaAt = 0;
+    }
+    return RingWrite.Staged;
+  }
+
+  /**
+   * Finishes the packet reserved: adds its trailer, moves on. Still invisible.
+   * @throws UsageError `ERR_STATE` if nothing is reserved
+   */
+  commit(): void {
+    const packetBytes = this.#reservedBytes;
+    if (packetBytes === 0) throw new UsageError('ERR_STATE', 'commit without a packet reserved');
+    const dataBytes = this.#dataBytes;
+    const start = this.#in;
+    let trailerAt = start + packetBytes;
+    if (trailerAt >= dataBytes) trailerAt -= dataBytes;
+    if (this.#isInPlace) {
+      encodeTrailer(this.#words, trailerAt, start);
+    } else {
+      encodeTrailer(this.#scratch.words, packetBytes, start);
+      this.#ring.copyIn(start, this.#scratch, packetBytes + TRAILER_BYTES);
+    }
+    // A trailer is one slot, so it ends at the end of the ring or before it.
+    const next = trailerAt + TRAILER_BYTES;
+    this.#in = next === dataBytes ? 0 : next;
+    this.#reservedBytes = 0;
+  }
+
+  /**
+   * Makes all committed packets visible at once.
+   * @returns true if the reader must be signalled: it wants signals, and had read everything before this batch
+   * @throws PeerError `ERR_RING_INDEX` if the reader's index is outside the ring; the packets are visible nevertheless
+   */
+  publish(): boolean {
+    const before = this.#publishedIn;
+    const next = this.#in;
+    if (next === before) return false;
+    this.#publishedIn = next;
+    // Pairs with the loads in `RingReader` (`peek`, `unmask`, `release`): the packets are there before the index.
+    Atomics.store(this.#control, ControlWord.In, next);
+    // Pairs with the exchange in `RingReader.unmask`, which stores the mask and then loads the write index: one of us
+    // sees the other.
+    if (Atomics.load(this.#control, ControlWord.InterruptMask) !== 0) return false;
+    this.#seenOut = this.#loadOut();
+    return this.#seenOut === before;
+  }
+
+  /**
+   * In-band data, copied.
+   * @param flags descriptor flags; bit 0 asks for a completion
+   * @param idLo low word of the transaction id, signed or unsigned alike; `idHi` is the high word
+   * @param payload copied up to `payloadBytes`; a view of exactly the payload is the fastest
+   * @returns `RingWrite.Full` if there is no room now; nothing was written
+   * @throws UsageError, PeerError as `reserve`; UsageError `ERR_ARGUMENT` if the payload is shorter than it says
+   */
+  stage(flags: number, idLo: number, idHi: number, payload: Uint8Array, payloadBytes = payload.length): RingWrite {
+    return this.#stageSimple(PacketType.InBand, flags, idLo, idHi, payload, payloadBytes);
+  }
+
+  /** The completion of the peer's packet `idHi:idLo`; otherwise as `stage`. `null` is a payload of no bytes. */
+  stageCompletion(
+    idLo: number,
+    idHi: number,
+    payload: Uint8Array | null,
+    payloadBytes = payload?.length ?? 0,
+  ): RingWrite {
+    return this.#stageSimple(PacketType.Completion, 0, idLo, idHi, payload, payloadBytes);
+  }
+
+  /** As `stage`, from an aligned buffer: the fastest way to send short payloads that lie in one. */
+  stageBuffer(flags: number, idLo: number, idHi: number, payload: PacketBuffer, payloadBytes: number): RingWrite {
+    this.#checkPayload(payload.bytes, payloadBytes);
+    if (this.reserve(inBandBytes(payloadBytes)) === RingWrite.Full) return RingWrite.Full;
+    const at = this.areaAt;
+    encodeSimple(PacketType.InBand, this.areaWords, this.areaBytes, at, flags, idLo, idHi, null, payloadBytes);
+    this.#copyFrom(payload, at + DESCRIPTOR_BYTES, payloadBytes);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /**
+   * A GPA-direct packet with one range of whole pages; a completion is requested.
+   * @param pfns page frame numbers; the first `pfnCount` are taken, 1 or more
+   */
+  stagePfns(
+    idLo: number,
+    idHi: number,
+    pfns: ArrayLike<number>,
+    pfnCount: number,
+    payload: Uint8Array | null,
+    payloadBytes = payload?.length ?? 0,
+  ): RingWrite {
+    this.#checkPayload(payload, payloadBytes);
+    if (!(pfnCount >= 1 && pfnCount <= pfns.length)) throw badPfnCount(pfnCount, pfns.length);
+    if (pfnCount * 8 > this.maxPacketBytes) throw this.#tooBig(pfnCount * 8);
+    if (this.reserve(gpaDirectPfnsBytes(pfnCount, payloadBytes)) === RingWrite.Full) return RingWrite.Full;
+    encodeGpaDirectPfns(this.areaWords, this.areaBytes, this.areaAt, idLo, idHi, pfns, pfnCount, payload, payloadBytes);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /** A GPA-direct packet with any ranges, one or more. @throws UsageError `ERR_ARGUMENT` for a malformed range */
+  stageRanges(
+    flags: number,
+    idLo: number,
+    idHi: number,
+    ranges: readonly GpaRange[],
+    payload: Uint8Array | null,
+    payloadBytes = payload?.length ?? 0,
+  ): RingWrite {
+    this.#checkPayload(payload, payloadBytes);
+    if (this.reserve(gpaDirectBytes(ranges, payloadBytes)) === RingWrite.Full) return RingWrite.Full;
+    encodeGpaDirect(this.areaWords, this.areaBytes, this.areaAt, flags, idLo, idHi, ranges, payload, payloadBytes);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /** A transfer-pages packet: ranges of the buffer `pageSetId` that both ends share. */
+  stageTransferPages(
+    flags: number,
+    idLo: number,
+    idHi: number,
+    pageSetId: number,
+    ranges: readonly TransferRange[],
+    payload: Uint8Array | null,
+    payloadBytes = payload?.length ?? 0,
+  ): RingWrite {
+    this.#checkPayload(payload, payloadBytes);
+    if (this.reserve(transferPagesBytes(ranges.length, payloadBytes)) === RingWrite.Full) return RingWrite.Full;
+    const { areaWords, areaBytes, areaAt } = this;
+    encodeTransferPages(areaWords, areaBytes, areaAt, flags, idLo, idHi, pageSetId, ranges, payload, payloadBytes);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /** A packet that was encoded earlier, descriptor to padding, such as one that waited for room. */
+  stagePacket(packet: Uint8Array, packetBytes = packet.length): RingWrite {
+    if (!(packetBytes <= packet.length)) throw shortPayload(packet.length, packetBytes);
+    if (this.reserve(packetBytes) === RingWrite.Full) return RingWrite.Full;
+    this.areaBytes.set(packet.length === packetBytes ? packet : packet.subarray(0, packetBytes), this.areaAt);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /**
+   * Asks the reader for a signal when a packet of `packetBytes` has room. Publish first: a batch of ours that the
+   * reader cannot see would never make room.
+   * @returns true if there is room now after all, and no signal was asked for; false: wait for one, then try again
+   * @throws UsageError `ERR_STATE` if committed packets are not published; `ERR_PACKET_TOO_BIG` as `reserve`
+   * @throws PeerError `ERR_RING_INDEX` if the reader's index is outside the ring
+   */
+  awaitRoom(packetBytes: number): boolean {
+    if (packetBytes > this.maxPacketBytes) throw this.#tooBig(packetBytes);
+    if (this.#in !== this.#publishedIn) throw new UsageError('ERR_STATE', 'publish before waiting for room');
+    const neededBytes = align8(packetBytes) + TRAILER_BYTES;
+    // Ask for a quarter of the ring at least, so that full and not full do not alternate packet by packet.
+    // Source: OpenVMM `vmbus_async` `queue.rs`.
+    this.#pendingBytes = Math.max(neededBytes, ((this.#dataBytes - GAP_BYTES) / 4) & ~7);
+    // Pairs with the load in `RingReader.release`, which stores the read index and then loads this: one of us sees the
+    // other, so no room is ever made in silence.
+    Atomics.store(this.#control, ControlWord.PendingSendBytes, this.#pendingBytes);
+    this.#seenOut = this.#loadOut();
+    if (neededBytes > freeBytes(this.#in, this.#seenOut, this.#dataBytes)) return false;
+    this.stopAwaiting();
+    return true;
+  }
+
+  /** Takes the wish for a signal back, as `reserve` does when it finds room. No effect without one. */
+  stopAwaiting(): void {
+    if (this.#pendingBytes === 0) return;
+    this.#pendingBytes = 0;
+    Atomics.store(this.#control, ControlWord.PendingSendBytes, 0); // pairs with the load in `RingReader.release`
+  }
+
+  /** True while a signal for room is asked for. */
+  get isAwaitingRoom(): boolean {
+    return this.#pendingBytes !== 0;
+  }
+
+  /** Looks whether the reader has read and released everything published. @throws PeerError `ERR_RING_INDEX` */
+  loadIsDrained(): boolean {
+    this.#seenOut = this.#loadOut();
+    return this.#seenOut === this.#publishedIn;
+  }
+
+  /** Our side as we know it; shared memory is not looked at. */
+  inspect(): {
+    dataBytes: number;
+    isContiguous: boolean;
+    in: number;
+    publishedIn: number;
+    seenOut: number;
+    freeBytes: number;
+    pendingSendBytes: number;
+  } {
+    return {
+      dataBytes: this.#dataBytes,
+      isContiguous: this.#ring.isContiguous,
+      in: this.#in,
+      publishedIn: this.#publishedIn,
+      seenOut: this.#seenOut,
+      freeBytes: freeBytes(this.#in, this.#seenOut, this.#dataBytes),
+      pendingSendBytes: this.#pendingBytes,
+    };
+  }
+
+  #stageSimple(
+    type: PacketType,
+    flags: number,
+    idLo: number,
+    idHi: number,
+    payload: Uint8Array | null,
+    payloadBytes: number,
+  ): RingWrite {
+    this.#checkPayload(payload, payloadBytes);
+    if (this.reserve(inBandBytes(payloadBytes)) === RingWrite.Full) return RingWrite.Full;
+    encodeSimple(type, this.areaWords, this.areaBytes, this.areaAt, flags, idLo, idHi, payload, payloadBytes);
+    this.commit();
+    return RingWrite.Staged;
+  }
+
+  /** Before any sum with it: `align8` is for numbers below 2^31. */
+  #checkPayload(payload: Uint8Array | null, payloadBytes: number): void {
+    const present = payload === null ? 0 : payload.length;
+    if (!(payloadBytes >= 0 && payloadBytes <= present)) throw shortPayload(present, payloadBytes);
+    if (payloadBytes > this.maxPacketBytes) throw this.#tooBig(payloadBytes);
+  }
+
+  #copyFrom(payload: PacketBuffer, at: number, payloadBytes: number): void {
+    if (payloadBytes > SLOT_COPY_BYTES) {
+      this.areaBytes.set(payload.exactly(payloadBytes), at);
+      return;
+    }
+    const wholeSlots = payloadBytes >>> 3;
+    copySlots(this.#areaSlots, this.areaWords, at >>> 3, payload.slots, payload.words, 0, wholeSlots);
+    for (let byte = wholeSlots * 8; byte < payloadBytes; byte++)
+      this.areaBytes[at + byte] = payload.bytes[byte] as number;
+  }
+
+  /** The reader's index, checked. Pairs with the store in `RingReader.release`: its loads of our packets are done. */
+  #loadOut(): number {
+    const index = Atomics.load(this.#control, ControlWord.Out);
+    if (!isIndex(index, this.#dataBytes)) throw badIndex('read', index, this.#dataBytes, this.#where);
+    return index;
+  }
+
+  #useRing(): void {
+    this.#isInPlace = true;
+    this.areaBytes = this.#ring.bytes;
+    this.areaWords = this.#ring.words;
+    this.#areaSlots = this.#ring.slots;
+  }
+
+  #useScratch(totalBytes: number): void {
+    const scratch = this.#scratch;
+    scratch.ensure(totalBytes);
+    this.#isInPlace = false;
+    this.areaBytes = scratch.bytes;
+    this.areaWords = scratch.words;
+    this.#areaSlots = scratch.slots;
+  }
+
+  #tooBig(packetBytes: number): UsageError {
+    const most = `${this.maxPacketBytes} fit a ring of ${hex(this.#dataBytes)}`;
+    return new UsageError('ERR_PACKET_TOO_BIG', `a packet of ${packetBytes} bytes or more; at most ${most}`);
+  }
+}
+
+function badPacketBytes(packetBytes: number): UsageError {
+  return new UsageError(
+    'ERR_ARGUMENT',
+    `${packetBytes} bytes are no packet: a multiple of 8, ${DESCRIPTOR_BYTES} or more`,
+  );
+}
+
+function shortPayload(presentBytes: number, payloadBytes: number): UsageError {
+  return new UsageError('ERR_ARGUMENT', `${payloadBytes} bytes of a payload of ${presentBytes}`);
+}
+
+function badPfnCount(pfnCount: number, present: number): UsageError {
+  return new UsageError('ERR_ARGUMENT', `${pfnCount} page frame numbers of a list of ${present}`);
+}
