@@ -1,0 +1,60 @@
+/** KMCL: the Windows functions under their Windows names. */
+export * from '../wire/ntstatus.ts';
+export * from './callbacks.ts';
+export * from './constants.ts';
+export {
+  VmbChannelAllocate,
+  VmbChannelCleanup,
+  VmbChannelGetInterfaceInstance,
+  VmbChannelGetMmioSpace,
+  VmbChannelGetPointer,
+  VmbChannelSetIncomingProcessingAtPassive,
+  VmbChannelSetInterruptLatency,
+  VmbChannelSetPointer,
+  VmbChannelSetTransactionQuota,
+  VmbChannelSizeofPacket,
+} from './functions/channel.ts';
+export {
+  VmbChannelInitSetClientContextSize,
+  VmbChannelInitSetFlags,
+  VmbChannelInitSetFriendlyName,
+  VmbChannelInitSetMaximumExternalData,
+  VmbChannelInitSetMaximumPacketSize,
+  VmbChannelInitSetProcessPacketCallbacks,
+  VmbChannelInitSetStateChangeCallbacks,
+  VmbClientChannelInitSetRingBufferPageCount,
+  VmbClientChannelInitSetTargetPnp,
+} from './functions/channel-init.ts';
+export * from './functions/gpadl.ts';
+export * from './functions/incoming.ts';
+export * from './functions/mdl.ts';
+export * from './functions/packets.ts';
+export * from './functions/run-control.ts';
+export * from './functions/save-restore.ts';
+export * from './functions/send.ts';
+export * from './functions/server-init.ts';
+export * from './functions/sync-request.ts';
+export type {
+  KmclClientInterfaceV1,
+  KmclClientMethodsV1,
+  KmclInterfaceHeader,
+  KmclServerInterfaceV1,
+  KmclServerOnlyMethods,
+} from './interface-tables.ts';
+export { BugCheck } from './objects/bug-check.ts';
+export { createDeviceObject, type DeviceObject, type DeviceObjectOptions } from './objects/device-object.ts';
+export type {
+  VmbChannel,
+  VmbClientChannel,
+  VmbPacket,
+  VmbPacketCompletion,
+  VmbServerChannel,
+} from './objects/handles.ts';
+export {
+  closeVmbusHandle,
+  openVmbusHandle,
+  type VmbusKernelHandle,
+  type VmbusUserHandle,
+} from './objects/vmbus-handle.ts';
+export * from './out.ts';
+export { queryInterface } from './query-interface.ts';

@@ -1,0 +1,165 @@
+/** What stands behind a `VMBCHANNEL`: the endpoint underneath, and what the driver configured. */
+import {
+  type ChannelDriver,
+  ChannelEndpoint,
+  type GpadlAccess,
+  type HostVmbus,
+  type IncomingPacket,
+  type OfferTarget,
+} from '../../channel/index.ts';
+import type { Guid } from '../../wire/guid.ts';
+import { type NtStatus, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
+import type {
+  EvtVmbChannelPnpFailure,
+  EvtVmbChannelProcessingComplete,
+  EvtVmbChannelProcessPacket,
+  EvtVmbChannelRestorePacket,
+  EvtVmbChannelSavePacket,
+  VmbChannelStateChangeCallbacks,
+} from '../callbacks.ts';
+import { VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT } from '../callbacks.ts';
+import { VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA } from '../constants.ts';
+import { BugCheck } from './bug-check.ts';
+import type { DeviceObject } from './device-object.ts';
+import type { VmbChannel, VmbPacketCompletion } from './handles.ts';
+import type { PacketObject } from './packet-object.ts';
+
+/** What a server channel says of itself in its offer. */
+export interface ServerIdentity {
+  readonly interfaceId: Guid;
+  readonly instanceId: Guid;
+}
+
+/** The server-only part of a channel's configuration. */
+export interface ServerSettings {
+  identity: ServerIdentity | null;
+  /** The bus chosen with `VmbServerChannelInitSetVmbusHandle`, or the device's. */
+  vmbus: HostVmbus | null;
+  flags: number;
+  mmioMegabytes: number;
+  mmioMegabytesOptional: number;
+  targetVtl: number;
+  savePacket: EvtVmbChannelSavePacket | null;
+  restorePacket: EvtVmbChannelRestorePacket | null;
+}
+
+export class ChannelObject implements ChannelDriver {
+  readonly endpoint: ChannelEndpoint;
+  readonly isServer: boolean;
+  readonly device: DeviceObject;
+  readonly handle: VmbChannel;
+  /** False from `VmbChannelCleanup` on. */
+  isAlive = true;
+  /** `VmbChannelSetPointer`. */
+  pointer: unknown = null;
+  friendlyName = '';
+  /** The bits given to `VmbChannelInitSetFlags`. */
+  flags = 0;
+  processPacket: EvtVmbChannelProcessPacket;
+  processingComplete: EvtVmbChannelProcessingComplete | null = null;
+  stateChange: Readonly<VmbChannelStateChangeCallbacks> = VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT();
+  pnpFailure: EvtVmbChannelPnpFailure | null = null;
+  /** Client: the offer to look for, when `VmbClientChannelInitSetTargetPnp` named one. */
+  target: OfferTarget | null = null;
+  readonly server: ServerSettings = {
+    identity: null,
+    vmbus: null,
+    flags: 0,
+    mmioMegabytes: 0,
+    mmioMegabytesOptional: 0,
+    targetVtl: 0,
+    savePacket: null,
+    restorePacket: null,
+  };
+  /** Packets freed and waiting to be allocated again: the lookaside list. */
+  readonly freePackets: PacketObject[] = [];
+  /** Client: GPADLs that the driver created and did not delete yet. */
+  readonly gpadls = new Map<number, GpadlAccess>();
+
+  constructor(device: DeviceObject, isServer: boolean) {
+    this.device = device;
+    this.isServer = isServer;
+    // The opaque type has no members; what makes it a handle is that this package made it.
+    this.handle = this as unknown as VmbChannel;
+    this.processPacket = (_channel, packet) => this.#completeEmpty(packet);
+    this.endpoint = new ChannelEndpoint(isServer ? 'host' : 'guest', this);
+  }
+
+  opened(): NtStatus | Promise<NtStatus> {
+    return this.stateChange.EvtChannelOpened?.(this.handle) ?? STATUS_SUCCESS;
+  }
+
+  started(): void | Promise<void> {
+    return this.stateChange.EvtChannelStarted?.(this.handle);
+  }
+
+  postStarted(): void | Promise<void> {
+    return this.stateChange.EvtChannelPostStarted?.(this.handle);
+  }
+
+  suspend(): void | Promise<void> {
+    return this.stateChange.EvtChannelSuspend?.(this.handle);
+  }
+
+  closed(): void | Promise<void> {
+    return this.stateChange.EvtChannelClosed?.(this.handle);
+  }
+
+  afterClosed(): void {
+    const leftOver = this.gpadls.size;
+    if (leftOver === 0) return;
+    this.gpadls.clear();
+    throw new BugCheck('K-125', `${leftOver} GPADL(s) were not deleted when EvtVmbChannelClosed returned`);
+  }
+
+  openFailed(status: NtStatus): void {
+    this.pnpFailure?.(this.handle, status);
+  }
+
+  packet(packet: IncomingPacket): void {
+    const flags = packet.hasExternalData ? VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA : 0;
+    this.processPacket(this.handle, completionHandle(packet), packet.payload, packet.payloadBytes, flags);
+  }
+
+  batchEnd(packetCount: number): void {
+    this.processingComplete?.(this.handle, packetCount);
+  }
+
+  /** The default `ProcessPacket`: nobody looks at it, but whoever waits for it is answered. */
+  #completeEmpty(packet: VmbPacketCompletion): void {
+    const incoming: unknown = packet;
+    this.endpoint.complete(incoming as IncomingPacket, null, 0);
+  }
+}
+
+/** The handle of an incoming packet. */
+export function completionHandle(packet: IncomingPacket): VmbPacketCompletion {
+  return packet as unknown as VmbPacketCompletion;
+}
+
+/** The channel behind a handle; `undefined` for anything that is no live channel. */
+export function findChannel(handle: VmbChannel): ChannelObject | undefined {
+  return handle instanceof ChannelObject && handle.isAlive ? handle : undefined;
+}
+
+/** The channel behind a handle. @throws BugCheck K-021 for a handle that is none, or was cleaned up */
+export function channelOf(handle: VmbChannel): ChannelObject {
+  const channel = findChannel(handle);
+  if (channel === undefined)
+    throw new BugCheck('K-021', 'the channel handle is not live: never allocated or cleaned up');
+  return channel;
+}
+
+/** The channel behind a handle if it may still be configured: live and Disabled. */
+export function findConfigurable(handle: VmbChannel): ChannelObject | undefined {
+  const channel = findChannel(handle);
+  return channel?.endpoint.isDisabled === true ? channel : undefined;
+}
+
+export function isUint32(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff;
+}
+
+export function isUint16(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 0xffff;
+}

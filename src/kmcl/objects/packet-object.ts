@@ -1,0 +1,52 @@
+/** What stands behind a `VMBPACKET`. */
+import { OutgoingPacket } from '../../channel/index.ts';
+import type { NtStatus } from '../../wire/ntstatus.ts';
+import type { EvtVmbPacketCompletionRoutine } from '../callbacks.ts';
+import { BugCheck } from './bug-check.ts';
+import type { ChannelObject } from './channel-object.ts';
+import type { VmbPacket } from './handles.ts';
+
+export class PacketObject extends OutgoingPacket {
+  readonly channel: ChannelObject;
+  readonly handle: VmbPacket;
+  /** From `VmbPacketAllocate`: `VmbPacketFree` takes it back. False for a packet in the caller's memory. */
+  readonly isOwned: boolean;
+  isFreed = false;
+  /** `VmbPacketSetPointer`. */
+  pointer: unknown = null;
+  /** `null`: the default for its kind (free the packet, or none at all). */
+  routine: EvtVmbPacketCompletionRoutine | null = null;
+
+  constructor(channel: ChannelObject, isOwned: boolean) {
+    super();
+    this.channel = channel;
+    this.isOwned = isOwned;
+    // The opaque type has no members; what makes it a handle is that this package made it.
+    this.handle = this as unknown as VmbPacket;
+  }
+
+  /** Without a routine there is nobody to take the packet back, so it cannot be sent. */
+  get hasRoutine(): boolean {
+    return this.routine !== null || this.isOwned;
+  }
+
+  override completed(status: NtStatus, bytes: Uint8Array | null, byteCount: number): void {
+    const routine = this.routine;
+    if (routine === null) this.free();
+    else routine(this.handle, status, bytes, byteCount);
+  }
+
+  /** Back to the lookaside list, as new. */
+  free(): void {
+    this.isFreed = true;
+    this.pointer = null;
+    this.routine = null;
+    this.channel.freePackets.push(this);
+  }
+}
+
+/** The packet behind a handle. @throws BugCheck K-132 for a handle that is none, or was freed */
+export function packetOf(handle: VmbPacket): PacketObject {
+  if (handle instanceof PacketObject && !handle.isFreed) return handle;
+  throw new BugCheck('K-132', 'the packet handle is not live: never allocated, or freed');
+}
