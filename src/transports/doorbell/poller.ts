@@ -121,8 +121,11 @@ export class Poller {
     let next: 'soon' | 'nextTurn' | 'rest' = 'nextTurn';
     try {
       const didWork = this.#deliver() || (this.#look() && this.#deliver());
-      if (didWork) next = this.#loop.nowMs() - this.#busySince < BUSY_MS ? 'soon' : 'nextTurn';
-      else if (!this.#retire()) next = 'rest';
+      const isLoopDue = this.#loop.nowMs() - this.#busySince >= BUSY_MS;
+      // Among busy links, too, the idle ones go to sleep.
+      const hasAwake = (didWork && !isLoopDue) || this.#retire();
+      if (!hasAwake) next = 'rest';
+      else if (didWork && !isLoopDue) next = 'soon';
     } finally {
       this.#isInTurn = false;
       // Also when a sink threw: the other links are served on.
