@@ -41,7 +41,7 @@ export class PacketBuffer {
   }
 
   #view(byteCount: number): Uint8Array {
-    if (!(byteCount >= 0 && byteCount <= this.bytes.length)) {
+    if (!Number.isInteger(byteCount) || byteCount < 0 || byteCount > this.bytes.length) {
       throw new UsageError('ERR_ARGUMENT', `${byteCount} bytes of a packet buffer of ${this.bytes.length}`);
     }
     return this.bytes.subarray(0, byteCount);
