@@ -10,6 +10,7 @@ export * from './ntstatus.ts';
 export * from './offer-flags.ts';
 export * from './packet.ts';
 export { hexBytes } from './print.ts';
+export * from './print-packet.ts';
 export * from './storvsc.ts';
 export * from './struct.ts';
 export * from './synic.ts';
