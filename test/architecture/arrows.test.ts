@@ -21,12 +21,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   kmcl: ['wire', 'memory', 'channel'],
   devices: ['wire', 'memory', 'channel', 'kmcl'],
   // A transport implements what memory/, bus/ and channel/ declare, and brings guests that speak the wire protocol.
-  transports: ['wire', 'memory', 'bus', 'channel'],
-  cli: ['wire', 'memory', 'ring', 'bus', 'channel', 'kmcl', 'devices', 'transports'],
+  transports: ['wire', 'memory', 'ring', 'bus', 'channel'],
+  // Disk images are stores behind the SCSI device's back-end interface; the NBD server knows only its own.
+  images: ['wire', 'memory', 'devices'],
+  nbd: [],
+  cli: ['wire', 'memory', 'ring', 'bus', 'channel', 'kmcl', 'devices', 'transports', 'images', 'nbd'],
 };
 
 /** Who may touch the world: timers, sockets, threads, the clock, files. */
-const MAY_TOUCH_THE_WORLD = ['transports', 'cli'];
+const MAY_TOUCH_THE_WORLD = ['transports', 'images', 'nbd', 'cli'];
 
 /** Files in other layers that are an edge by their nature, each with its reason. */
 const EDGES: Record<string, string> = {
