@@ -9,24 +9,29 @@ export class NativeMapping {
   readonly address: number;
   readonly lengthBytes: number;
   readonly buffer: ArrayBuffer;
-  readonly #release: () => void;
+  readonly #replaceWithZeros: () => void;
   #isReleased = false;
 
-  constructor(address: number, lengthBytes: number, buffer: ArrayBuffer, release: () => void) {
+  constructor(address: number, lengthBytes: number, buffer: ArrayBuffer, replaceWithZeros: () => void) {
     this.address = address;
     this.lengthBytes = lengthBytes;
     this.buffer = buffer;
-    this.#release = release;
+    this.#replaceWithZeros = replaceWithZeros;
   }
 
   get isReleased(): boolean {
     return this.#isReleased;
   }
 
+  /** All zeros again, with the memory given back to the system; the mapping goes on as anonymous memory. */
+  clear(): void {
+    this.#replaceWithZeros();
+  }
+
   /** Call when nobody needs the contents any more; a second call has no effect. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    this.#release();
+    this.#replaceWithZeros();
   }
 }

@@ -21,7 +21,7 @@ const Kind = { Message: 1, Signal: 2 } as const;
 export interface MailboxSink {
   /** @param message a private copy, valid during the call */
   message(connectionId: number, message: Uint8Array): void;
-  signal(connectionId: number): void;
+  signalled(connectionId: number): void;
 }
 
 export class ExitMailbox {
@@ -97,7 +97,7 @@ export class ExitMailbox {
       Atomics.notify(this.#words, READ);
       taken++;
       if (isMessage) sink.message(connectionId, this.#message.subarray(0, byteCount));
-      else sink.signal(connectionId);
+      else sink.signalled(connectionId);
     }
     return taken;
   }

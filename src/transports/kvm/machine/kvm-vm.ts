@@ -38,16 +38,17 @@ export class KvmVm {
   readonly #libc: Libc;
   readonly #kvmFd: number;
   readonly #vcpus: KvmVcpu[] = [];
+  #isClosed = false;
   readonly #msi = new Uint8Array(32);
   readonly #msiView = new DataView(this.#msi.buffer);
-  readonly #irq = new Uint8Array(8);
-  readonly #irqView = new DataView(this.#irq.buffer);
+  readonly #irqLine: IrqLine;
 
   /** @param kvmFd open /dev/kvm; this object does not close it */
   constructor(libc: Libc, kvmFd: number) {
     this.#libc = libc;
     this.#kvmFd = kvmFd;
     this.fd = libc.ioctl(kvmFd, KvmRequest.CreateVm, 0, 'KVM_CREATE_VM');
+    this.#irqLine = new IrqLine(libc, this.fd);
   }
 
   /** Interrupt controllers in the kernel, and the pages that Intel processors need before any vCPU exists. */
@@ -119,20 +120,22 @@ export class KvmVm {
     return vcpu;
   }
 
-  /** An edge on a processor's local APIC. Source: Intel SDM volume 3, "Message Signalled Interrupts". */
+  /** An edge on a processor's local APIC; nothing once closed. Source: Intel SDM volume 3, "Message Signalled Interrupts". */
   interrupt(apicId: number, vector: number): void {
+    if (this.#isClosed) return;
     this.#msiView.setUint32(0, (0xfee00000 | (apicId << 12)) >>> 0, true);
     this.#msiView.setUint32(8, vector, true);
     this.#libc.ioctlStruct(this.fd, KvmRequest.SignalMsi, this.#msi, 'KVM_SIGNAL_MSI');
   }
 
-  /** A pulse on an input of the I/O APIC. */
+  /** A pulse on an input of the I/O APIC; nothing once closed. @param gsi global interrupt number, 0..23 */
   pulseIrq(gsi: number): void {
-    pulseIrq(this.#libc, this.fd, gsi, this.#irq, this.#irqView);
+    if (!this.#isClosed) this.#irqLine.pulse(gsi);
   }
 
   /** Call when no processor runs any more. RAM is not part of it. */
   close(): void {
+    this.#isClosed = true;
     for (const vcpu of this.#vcpus) vcpu.close();
     this.#libc.close(this.fd);
   }
@@ -199,12 +202,28 @@ export class KvmVcpu {
   }
 }
 
-/** For the vCPU threads, which have the descriptor but not the object. */
-export function pulseIrq(libc: Libc, vmFd: number, gsi: number, scratch: Uint8Array, view: DataView): void {
-  view.setUint32(0, gsi, true);
-  for (const level of [1, 0]) {
-    view.setUint32(4, level, true);
-    libc.ioctlStruct(vmFd, KvmRequest.IrqLine, scratch, 'KVM_IRQ_LINE');
+/** The inputs of the I/O APIC; a vCPU thread makes its own from the machine's descriptor. */
+export class IrqLine {
+  readonly #libc: Libc;
+  readonly #vmFd: number;
+  readonly #bytes = new Uint8Array(8);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  constructor(libc: Libc, vmFd: number) {
+    this.#libc = libc;
+    this.#vmFd = vmFd;
+  }
+
+  /** Up and down again: an edge. */
+  pulse(gsi: number): void {
+    this.#set(gsi, 1);
+    this.#set(gsi, 0);
+  }
+
+  #set(gsi: number, level: 0 | 1): void {
+    this.#view.setUint32(0, gsi, true);
+    this.#view.setUint32(4, level, true);
+    this.#libc.ioctlStruct(this.#vmFd, KvmRequest.IrqLine, this.#bytes, 'KVM_IRQ_LINE');
   }
 }
 

@@ -125,6 +125,11 @@ export class Uart {
     return taken;
   }
 
+  /** Device thread: whether the guest has written anything since `takeOutput`. */
+  get hasOutput(): boolean {
+    return !this.#output.isEmpty;
+  }
+
   /** Device thread: what the guest has written since the last call. */
   takeOutput(): Uint8Array {
     return this.#output.take();

@@ -23,9 +23,10 @@ export interface VcpuThreadData {
   readonly control: SharedArrayBuffer;
 }
 
+/** The module that a vCPU thread runs: the compiled file beside this one. */
+export const VCPU_WORKER = new URL('./vcpu-worker.js', import.meta.url);
+
 export type VcpuThreadMessage =
-  /** First: the kernel's id of the thread, to interrupt it with. */
-  | { readonly is: 'started'; readonly threadId: number }
   /** Something waits: mailboxes, console output, or a changed SynIC. */
   | { readonly is: 'bell' }
   /** The guest said that it crashed; it runs on for a while. */

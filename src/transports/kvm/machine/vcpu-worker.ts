@@ -16,7 +16,7 @@ import { HypervMsrs } from './hyperv-msrs.ts';
 import { HypervRegisters } from './hyperv-registers.ts';
 import { KvmRequest } from './kvm-abi.ts';
 import { KvmRun } from './kvm-run.ts';
-import { pulseIrq, readTsc } from './kvm-vm.ts';
+import { IrqLine, readTsc } from './kvm-vm.ts';
 import { MachineControl } from './machine-control.ts';
 import { UART_IRQ, Uart } from './uart.ts';
 import { type MachineEnd, VcpuExits } from './vcpu-exits.ts';
@@ -33,7 +33,7 @@ const bell = new SharedBell(data.bell, () => tell({ is: 'bell' }));
 const run = new KvmRun(new Uint8Array(libc.view(data.runAddress, data.runBytes)));
 const exits = buildExits();
 
-tell({ is: 'started', threadId: libc.gettid() });
+control.started(data.vp, libc.gettid());
 run.keepRegisters();
 const end = runUntilEnd();
 tell({ is: 'ended', end, counts: exits.counts });
@@ -55,10 +55,9 @@ function runUntilEnd(): MachineEnd | undefined {
 function buildExits(): VcpuExits {
   const ram = new GuestRam(libc.view(data.ramAddress, data.ramBytes));
   const isStopped = () => control.isStopped;
-  const irq = new Uint8Array(8);
-  const irqView = new DataView(irq.buffer);
+  const irqLine = new IrqLine(libc, data.vmFd);
   const uart = new Uart(data.uart, {
-    interrupt: () => pulseIrq(libc, data.vmFd, UART_IRQ, irq, irqView),
+    interrupt: () => irqLine.pulse(UART_IRQ),
     outputReady: () => bell.ring(),
     isStopped,
   });
