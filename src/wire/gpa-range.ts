@@ -190,8 +190,8 @@ export function encodeGpaRange(
   let at = wordAt + 2;
   for (let index = 0; index < pfnCount; index++) {
     const pfn = pfns[index] as number;
-    words[at] = pfn; // a store into an Int32Array keeps the low 32 bits, of any integer
-    words[at + 1] = pfn < WORD_SIZE ? 0 : pfn / WORD_SIZE;
+    words[at] = pfn | 0; // the low 32 bits, of any integer
+    words[at + 1] = pfn < WORD_SIZE ? 0 : (pfn / WORD_SIZE) | 0;
     at += 2;
   }
   return at;

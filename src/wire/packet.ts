@@ -302,10 +302,10 @@ function tooBig(packetBytes: number): UsageError {
   );
 }
 
-/** Up to here four bytes at a time are faster than `set`; measured in `bench/`. */
-const WORD_COPY_BYTES = 64;
-/** A payload shorter than its buffer costs a subarray (an allocation) in `set`; worth it from here on only. */
-const INEXACT_WORD_COPY_BYTES = 1024;
+/** Up to here copying words is faster than `set`, which has a flat cost of some ten words. */
+const WORD_COPY_BYTES = 24;
+/** A payload shorter than its buffer needs a subarray for `set`: the one allocation here, so only when it is long. */
+const INEXACT_WORD_COPY_BYTES = 256;
 
 function encodePayload(
   words: Int32Array,

@@ -97,6 +97,15 @@ export interface Struct<L extends Layout> extends AnyStruct {
   print(bytes: Uint8Array, at?: number): string;
 }
 
+/** What `parse` of that struct returns: `ValuesOf<typeof OfferChannel>`. */
+export type ValuesOf<S> = S extends Struct<infer L> ? Values<L> : never;
+
+/** What `encode` of that struct takes. */
+export type InputValuesOf<S> = S extends Struct<infer L> ? InputValues<L> : never;
+
+/** The cursor of that struct. */
+export type CursorOf<S> = S extends Struct<infer L> ? Cursor<L> : never;
+
 /**
  * Declares a struct. The declaration checks itself here, when the module loads: fields in memory order without gap
  * (unless a `pad`) or overlap, naturally aligned (unless `unaligned`), and in total `size` bytes.

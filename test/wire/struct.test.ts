@@ -1,4 +1,5 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
+import type { CursorOf, InputValuesOf, ValuesOf } from '../../src/wire/struct.ts';
 import { bytes, guid, i32, pad, struct, tag, u8, u16, u32, u64 } from '../../src/wire/struct.ts';
 import { a5, hex } from '../vectors/hex.ts';
 
@@ -107,6 +108,9 @@ describe('a cursor', () => {
     expectTypeOf(h).toHaveProperty('kind').toEqualTypeOf<number>();
     expectTypeOf(h).not.toHaveProperty('huge');
     expectTypeOf(h).not.toHaveProperty('reserved');
+    expectTypeOf(h).toEqualTypeOf<CursorOf<typeof Sample>>();
+    expectTypeOf(Sample.parse(someBytes)).toEqualTypeOf<ValuesOf<typeof Sample>>();
+    expectTypeOf<InputValuesOf<typeof Sample>['huge']>().toEqualTypeOf<bigint | number>();
     expectTypeOf(Sample.parse(someBytes)).toEqualTypeOf<{
       readonly small: number;
       readonly medium: number;
