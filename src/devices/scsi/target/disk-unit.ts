@@ -71,6 +71,10 @@ export class DiskUnit implements LogicalUnit {
     return handler === undefined ? command.refuse(SENSE.InvalidOpcode) : handler(this, command);
   }
 
+  keepSense(sense: Sense): void {
+    this.pendingSense = sense;
+  }
+
   close(): Promise<void> {
     return this.backend.close();
   }

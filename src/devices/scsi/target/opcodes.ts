@@ -28,6 +28,11 @@ export const Opcode = {
   Verify12: 0xaf,
 } as const;
 
+/** `Read10` for 0x28; hex for one that is not listed. */
+export function opcodeName(opcode: number): string {
+  return Object.entries(Opcode).find(([, value]) => value === opcode)?.[0] ?? `opcode 0x${opcode.toString(16)}`;
+}
+
 /** Service actions of `ServiceActionIn16`, in the low 5 bits of CDB byte 1. */
 export const ServiceAction16 = { ReadCapacity16: 0x10 } as const;
 
