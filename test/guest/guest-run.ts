@@ -1,0 +1,104 @@
+/**
+ * One run of scenarios for one kernel: builds everything, runs it (on this machine's /dev/kvm if a processor is behind
+ * it, else inside an emulated host), and gives back the folder of results.
+ */
+import { execFile } from 'node:child_process';
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { probeKvm } from '../../src/transports/kvm/doctor.ts';
+import { buildGuestInitramfs } from './image/guest-initramfs.ts';
+import { buildHostImages } from './image/host-disk.ts';
+import { CACHE_FOLDER, fetchKernel, findTools, run } from './image/packages.ts';
+import { buildPayload } from './image/payload.ts';
+import { runEmulatedHost } from './image/qemu.ts';
+import type { ScenarioResult } from './scenarios/scenario.ts';
+
+const HERE = import.meta.dirname;
+const REPOSITORY = join(HERE, '../..');
+const RESULT_DISK_BYTES = 2 ** 30;
+
+export interface GuestRunOptions {
+  /** Kernel series, `6.1` or `6.12`. */
+  readonly series: string;
+  readonly scenarios: readonly string[];
+  /** Longest time for one boot of the guest. */
+  readonly timeoutMs: number;
+}
+
+export interface GuestRun {
+  /** How the guest's host was run. */
+  readonly host: 'this machine' | 'emulated';
+  readonly kernel: string;
+  /** Folder with one folder per scenario. */
+  readonly results: string;
+  console(scenario: string): string;
+  result(scenario: string): ScenarioResult;
+}
+
+export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
+  const tools = findTools(['qemu-system-x86_64', 'busybox', 'mke2fs', 'debugfs', 'xz', 'gcc']);
+  const tool = (name: string) => tools[name] ?? name;
+  const kernel = fetchKernel(options.series);
+  const work = join(CACHE_FOLDER, `run-${options.series}`);
+  const results = join(work, 'results');
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(results, { recursive: true });
+
+  const guestInitrd = join(work, 'guest.cpio');
+  buildGuestInitramfs({ kernel, busybox: tool('busybox'), programs: {}, scripts: join(HERE, 'l2') }, work, guestInitrd);
+  const isDirect = (await probeKvm()).state === 'usable';
+  const payload = join(work, 'payload');
+  await buildPayload(
+    {
+      repository: REPOSITORY,
+      scenarios: join(HERE, 'scenarios'),
+      kernel: kernel.vmlinuz,
+      initrd: guestInitrd,
+      plan: { scenarios: options.scenarios, timeoutMs: options.timeoutMs },
+    },
+    payload,
+    isDirect ? payload : '/test',
+  );
+  if (isDirect) {
+    const main = join(payload, 'scenarios/main.js');
+    await promisify(execFile)(process.execPath, [main, join(payload, 'plan.json'), results], { maxBuffer: 2 ** 26 });
+  } else {
+    await runEmulated(options, work, payload, results, tool);
+  }
+  return {
+    host: isDirect ? 'this machine' : 'emulated',
+    kernel: kernel.name,
+    results,
+    console: (scenario) => readFileSync(join(results, scenario, 'console.log'), 'utf8'),
+    result: (scenario) => JSON.parse(readFileSync(join(results, scenario, 'result.json'), 'utf8')) as ScenarioResult,
+  };
+}
+
+async function runEmulated(
+  options: GuestRunOptions,
+  work: string,
+  payload: string,
+  results: string,
+  tool: (name: string) => string,
+): Promise<void> {
+  // The emulated host's own kernel stays the same, whatever guest it runs.
+  const hostKernel = fetchKernel('6.1');
+  const images = buildHostImages(
+    { kernel: hostKernel, busybox: tool('busybox'), mke2fs: tool('mke2fs'), scripts: join(HERE, 'l1'), payload },
+    work,
+  );
+  const archive = join(work, 'results.img');
+  const fd = openSync(archive, 'w');
+  ftruncateSync(fd, RESULT_DISK_BYTES);
+  closeSync(fd);
+  await runEmulatedHost({
+    qemu: tool('qemu-system-x86_64'),
+    kernel: hostKernel.vmlinuz,
+    ...images,
+    results: archive,
+    console: join(work, 'host-console.log'),
+    timeoutMs: 60_000 + options.timeoutMs * options.scenarios.length,
+  });
+  run('tar', ['-xf', archive, '-C', results]);
+}
