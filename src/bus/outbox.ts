@@ -9,69 +9,71 @@ import { type ControlPort, PostStatus } from './control-port.ts';
 interface Unsent {
   readonly connectionId: number;
   readonly message: Uint8Array;
+  /** Called instead of trying again when there is no such message connection. */
+  readonly refused: (() => void) | undefined;
 }
 
 export class Outbox {
   readonly #port: ControlPort;
   readonly #backlog: () => void;
+  /** What the port did not take yet. */
   #unsent: Unsent[] = [];
-  #isHeld = false;
+  /** What came after `hold`; undefined when nothing is held. */
+  #held: Unsent[] | undefined;
 
-  /** @param backlog called when the first message had to be kept back; somebody shall call `flush` later */
+  /** @param backlog called when a message had to be kept back that could go; somebody shall call `flush` later */
   constructor(port: ControlPort, backlog: () => void) {
     this.#port = port;
     this.#backlog = backlog;
   }
 
-  /** Messages kept back. */
+  /** Messages kept back, for whatever reason. */
   get length(): number {
-    return this.#unsent.length;
-  }
-
-  get isHeld(): boolean {
-    return this.#isHeld;
+    return this.#unsent.length + (this.#held?.length ?? 0);
   }
 
   /** Posts, or keeps the message behind those that wait already. */
-  post(connectionId: number, message: Uint8Array): void {
-    if (this.#unsent.length === 0 && !this.#isHeld && this.#port.post(connectionId, message) === PostStatus.Success) {
+  post(connectionId: number, message: Uint8Array, refused?: () => void): void {
+    const unsent = { connectionId, message, refused };
+    if (this.#held !== undefined) {
+      this.#held.push(unsent);
       return;
     }
-    this.#unsent.push({ connectionId, message });
-    if (this.#unsent.length === 1 && !this.#isHeld) this.#backlog();
+    this.#unsent.push(unsent);
+    if (this.#unsent.length === 1 && !this.flush()) this.#backlog();
   }
 
-  /** Posts without keeping: the caller wants the status. Refuses to overtake messages that wait. */
-  tryPost(connectionId: number, message: Uint8Array): PostStatus {
-    if (this.#unsent.length > 0 || this.#isHeld) return PostStatus.InsufficientBuffers;
-    return this.#port.post(connectionId, message);
-  }
-
-  /** Tries again. @returns true when nothing is kept back any more */
+  /** Tries again. @returns true when nothing is kept back that could go */
   flush(): boolean {
-    if (this.#isHeld) return this.#unsent.length === 0;
-    let sent = 0;
-    for (const { connectionId, message } of this.#unsent) {
-      if (this.#port.post(connectionId, message) !== PostStatus.Success) break;
-      sent++;
+    let first = this.#unsent[0];
+    while (first !== undefined) {
+      const status = this.#port.post(first.connectionId, first.message);
+      const isRefused = status === PostStatus.InvalidConnectionId && first.refused !== undefined;
+      if (status !== PostStatus.Success && !isRefused) return false;
+      this.#unsent.shift();
+      // Whoever was refused may post again at once; that comes last and the loop finds it.
+      if (isRefused) first.refused?.();
+      first = this.#unsent[0];
     }
-    this.#unsent.splice(0, sent);
-    return this.#unsent.length === 0;
+    return true;
   }
 
-  /** Keeps everything back until `release`. */
+  /** Keeps everything that is posted from now on, until `release`. What was posted before still goes. */
   hold(): void {
-    this.#isHeld = true;
+    this.#held ??= [];
   }
 
-  release(): void {
-    this.#isHeld = false;
+  /** Lets everything go. @param first a message that goes before what was held */
+  release(first?: { readonly connectionId: number; readonly message: Uint8Array }): void {
+    if (first !== undefined) this.#unsent.push({ ...first, refused: undefined });
+    this.#unsent.push(...(this.#held ?? []));
+    this.#held = undefined;
     if (!this.flush()) this.#backlog();
   }
 
   /** Forgets what was not sent: the connection that it belonged to has ended. */
   clear(): void {
     this.#unsent = [];
-    this.#isHeld = false;
+    this.#held = undefined;
   }
 }

@@ -242,6 +242,8 @@ export class HostBus {
 
   /** Runs when no older connection is left. */
   #answerContact(request: ContactRequest): void {
+    // Whoever heard that the old connection ended may have called `reset`: then the guest that asked is gone.
+    if (this.#state.at !== 'disconnected') return;
     // What an earlier contact is still owed, this one has made pointless.
     this.#outbox.clear();
     let verdict = judgeContact(request, this.#policy);

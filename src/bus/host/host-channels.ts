@@ -320,13 +320,14 @@ export class HostChannels {
   }
 
   #complete(channel: HostChannel, gpadl: Gpadl): void {
+    let ok = false;
     try {
       this.gpadls.complete(gpadl);
+      ok = channel.device.gpadlCreated?.(gpadl.id, gpadl.ranges) !== false;
     } catch (error) {
-      this.gpadls.remove(gpadl);
-      throw error;
+      if (!(error instanceof PeerError)) throw error;
+      this.#context.dropped(`GPADL ${gpadl.id} of channel ${gpadl.relid}: ${error.message}`);
     }
-    const ok = channel.device.gpadlCreated?.(gpadl.id, gpadl.ranges) !== false;
     // The device may have revoked the channel meanwhile; that answered already.
     if (gpadl.state.at === 'assembling') this.#moveGpadl(gpadl, { is: 'completed', ok });
   }
