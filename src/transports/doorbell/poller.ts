@@ -9,8 +9,7 @@
  * completions get theirs; after work the promises of that work run before the next look.
  */
 import { availableParallelism } from 'node:os';
-import type { Scheduler } from '../../channel/scheduler.ts';
-import { EventLoopScheduler } from '../event-loop-scheduler.ts';
+import { DueScheduler } from './due-scheduler.ts';
 import { SpinWindow, type SpinWindowOptions } from './spin-window.ts';
 
 /** What a poller looks at: one end of one link. */
@@ -50,7 +49,7 @@ const LOOKS_PER_CLOCK = 32;
 
 export class Poller {
   /** Runs on the same turns as the links, so that what a delivery dispatches runs before the next look. */
-  readonly scheduler: Scheduler;
+  readonly scheduler: DueScheduler;
   readonly #loop: PollerLoop;
   readonly #spin: SpinWindowOptions;
   readonly #runTurn = (): void => this.#turn();
@@ -69,8 +68,8 @@ export class Poller {
 
   constructor(options: PollerOptions = {}) {
     this.#loop = options.loop ?? new NodeLoop();
-    this.#spin = options.spin ?? { maxUs: availableParallelism() > 1 ? 50 : 0 };
-    this.scheduler = new EventLoopScheduler((drain) => this.#drainSoon(drain));
+    this.#spin = options.spin ?? { maxUs: availableParallelism() > 1 ? 100 : 0 };
+    this.scheduler = new DueScheduler((drain) => this.#drainSoon(drain));
   }
 
   /** Starts to serve a link's end, awake. */
@@ -151,7 +150,7 @@ export class Poller {
       if (handle.isClosed || !handle.source.poll()) continue;
       didWork = true;
       if (nowMs < 0) nowMs = this.#loop.nowMs();
-      handle.lastWorkMs = nowMs;
+      handle.delivered(nowMs);
     }
     return this.#drain() || didWork;
   }
@@ -181,7 +180,7 @@ export class Poller {
     this.#awake = this.#awake.filter((handle) => {
       if (handle.isClosed) return false;
       if (handle.isWithinWindow(nowMs)) return true;
-      return !handle.fallAsleep(nowMs);
+      return !handle.fallAsleep();
     });
     return this.#awake.length > 0;
   }
@@ -197,12 +196,12 @@ interface PollerServices {
 export class PollHandle {
   readonly source: PollSource;
   readonly window: SpinWindow;
-  lastWorkMs = 0;
   readonly #services: PollerServices;
   #isAwake = false;
   #isClosed = false;
   #isTouched = false;
-  #sleptAtMs = 0;
+  #isRung = false;
+  #lastWorkMs = 0;
 
   constructor(source: PollSource, window: SpinWindow, services: PollerServices) {
     this.source = source;
@@ -228,10 +227,19 @@ export class PollHandle {
   rung(): void {
     if (this.#isClosed) return;
     if (!this.#isAwake) {
-      this.window.wokenAfter((this.#services.nowMs() - this.#sleptAtMs) * 1000);
+      this.window.wokenAfter((this.#services.nowMs() - this.#lastWorkMs) * 1000);
+      this.#isRung = true;
       this.#awaken();
     }
     this.#services.runNow();
+  }
+
+  /** The link's `poll` found something at `nowMs`. */
+  delivered(nowMs: number): void {
+    this.#lastWorkMs = nowMs;
+    // What the other end woke us for was not found by looking.
+    if (this.#isRung) this.#isRung = false;
+    else this.window.found();
   }
 
   /** Is never polled again. */
@@ -242,16 +250,15 @@ export class PollHandle {
   isWithinWindow(nowMs: number): boolean {
     if (this.#isTouched) {
       this.#isTouched = false;
-      this.lastWorkMs = nowMs;
+      this.#lastWorkMs = nowMs;
     }
-    return (nowMs - this.lastWorkMs) * 1000 < this.window.us;
+    return (nowMs - this.#lastWorkMs) * 1000 < this.window.us;
   }
 
   /** @returns false if something came meanwhile */
-  fallAsleep(nowMs: number): boolean {
+  fallAsleep(): boolean {
     if (!this.source.sleep()) return false;
     this.#isAwake = false;
-    this.#sleptAtMs = nowMs;
     return true;
   }
 

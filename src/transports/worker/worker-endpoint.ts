@@ -1,13 +1,19 @@
 /** One open end of a link between two threads: drain, keep looking for a moment, sleep. */
 import { setImmediate as nextLoopTurn } from 'node:timers/promises';
 import { type ControlPort, PostStatus } from '../../bus/control-port.ts';
-import type { Scheduler } from '../../channel/scheduler.ts';
 import { PeerError, UsageError } from '../../errors.ts';
-import { EventReceiver, EventSender, type Poller, type PollHandle, type PollSource } from '../doorbell/index.ts';
+import {
+  type DueScheduler,
+  EventReceiver,
+  EventSender,
+  type Poller,
+  type PollHandle,
+  type PollSource,
+} from '../doorbell/index.ts';
 import { controlBlockOf, type WorkerEnd } from './link.ts';
 import { MailboxReader, MailboxWriter } from './mailbox.ts';
 
-/** Longest uninterrupted sleep of a dedicated thread; what its event loop owes (a lost peer, a timer) waits this long. */
+/** Longest uninterrupted sleep of a dedicated thread: what its event loop knows (a lost peer, a file) waits this long. */
 const BLOCK_MS = 100;
 /** Longest work of a dedicated thread before its event loop gets a turn, milliseconds. */
 const BUSY_MS = 1;
@@ -17,7 +23,7 @@ export type MessageSink = (message: Uint8Array, connectionId: number) => void;
 
 /** The part that is the same for both sides; `guest.ts` and `host.ts` give it its environment's shape. */
 export class WorkerEndpoint implements PollSource {
-  readonly scheduler: Scheduler;
+  readonly scheduler: DueScheduler;
   readonly control: ControlPort;
   messageSink: MessageSink | undefined;
   eventSink: ((id: number) => void) | undefined;
@@ -113,8 +119,8 @@ export class WorkerEndpoint implements PollSource {
 
   /**
    * Gives this thread to the link: instead of waiting on the event loop it blocks in `Atomics.wait`, which wakes sooner
-   * and cheaper. The event loop turns after each sleep and each millisecond of work, so timers, files and promises work
-   * here too, up to 100 ms late; for a thread with nothing else to do.
+   * and cheaper. The event loop turns after each sleep and each millisecond of work. The scheduler's timers are kept, but
+   * files, sockets and other timers come up to 100 ms late: for a thread with nothing else to do.
    * @returns when the link is closed or lost
    */
   async runUntilClosed(): Promise<void> {
@@ -122,19 +128,27 @@ export class WorkerEndpoint implements PollSource {
     this.#handle.close();
     this.#receiver.wakeUp();
     let busySinceMs = performance.now();
+    let lastWorkMs = busySinceMs;
     while (!this.#isClosed) {
       if (this.poll()) {
         await undefined; // What the sinks dispatched, and their promises.
-        if (performance.now() - busySinceMs < BUSY_MS) continue;
+        lastWorkMs = performance.now();
+        if (lastWorkMs - busySinceMs < BUSY_MS) continue;
       } else if (this.#look(window.us / 1000)) {
+        window.found();
         continue;
       } else {
         await nextLoopTurn();
         if (this.#isClosed || !this.#receiver.sleep(this.#hasMore)) continue;
-        const sleptAtMs = performance.now();
-        const outcome = Atomics.wait(this.#receivedEvents, EventReceiver.AWAKE_WORD, 0, BLOCK_MS);
+        const untilDueMs = Math.max(0, this.scheduler.nextDueMs - performance.now());
+        const outcome = Atomics.wait(
+          this.#receivedEvents,
+          EventReceiver.AWAKE_WORD,
+          0,
+          Math.min(BLOCK_MS, Math.ceil(untilDueMs)),
+        );
         this.#receiver.wakeUp();
-        if (outcome !== 'timed-out') window.wokenAfter((performance.now() - sleptAtMs) * 1000);
+        if (outcome !== 'timed-out') window.wokenAfter((performance.now() - lastWorkMs) * 1000);
       }
       await nextLoopTurn();
       busySinceMs = performance.now();

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SpinWindow } from '../../../src/transports/doorbell/index.ts';
 
-test('short sleeps widen the window up to its limit', () => {
+test('short gaps widen the window up to its limit', () => {
   const window = new SpinWindow({ maxUs: 50 });
 
   expect(window.us).toBe(20);
@@ -11,7 +11,7 @@ test('short sleeps widen the window up to its limit', () => {
   }
 });
 
-test('long sleeps narrow the window until nothing is left, and a short one brings it back', () => {
+test('long gaps narrow the window until nothing is left, and a short one brings it back', () => {
   const window = new SpinWindow({ maxUs: 50 });
 
   const widths = [1, 2, 3].map(() => {
@@ -22,6 +22,30 @@ test('long sleeps narrow the window until nothing is left, and a short one bring
   window.wokenAfter(100);
 
   expect(window.us).toBe(5);
+});
+
+test('looking in vain eight times pauses it for 64 sleeps, whatever the gaps', () => {
+  const window = new SpinWindow({ maxUs: 50 });
+
+  const widths = Array.from({ length: 8 + 64 + 1 }, () => {
+    window.wokenAfter(60);
+    return window.us;
+  });
+
+  expect(widths.slice(0, 7)).toEqual([40, 50, 50, 50, 50, 50, 50]);
+  expect(new Set(widths.slice(7, 7 + 65))).toEqual(new Set([0]));
+  expect(widths.at(-1)).toBe(5);
+});
+
+test('one look that found something forgives those before it', () => {
+  const window = new SpinWindow({ maxUs: 50 });
+
+  for (let sleep = 0; sleep < 100; sleep++) {
+    window.wokenAfter(60);
+    if (sleep % 7 === 0) window.found();
+  }
+
+  expect(window.us).toBe(50);
 });
 
 test('a limit of 0 never looks', () => {
