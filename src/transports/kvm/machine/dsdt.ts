@@ -32,9 +32,9 @@ const STATUS_PRESENT = 0x0f;
 export function dsdtBody(): Aml {
   const zero = integer(0);
   return [
-    ...name('\\_S5', packageOf(integer(SLEEP_TYPE_S5), zero, zero, zero)),
+    ...name('_S5', packageOf(integer(SLEEP_TYPE_S5), zero, zero, zero)),
     ...scope(
-      '\\_SB',
+      '_SB',
       device(
         'VMOD',
         name('_HID', string('ACPI0004')),
