@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   ERR_RING_TYPE: 'a packet descriptor carries a type that is not used on a ring',
   ERR_RING_RANGES: 'an external-data packet names no range at all, or more than its header holds',
   ERR_RING_MASK: 'the peer changed the interrupt mask that is ours to write',
+  ERR_RING_TRANSACTION: 'a completion names a transaction that is not in flight',
   ERR_GPA_RANGE: 'a GPA range is malformed',
   ERR_MESSAGE: 'a control message is malformed, out of turn or names something that does not exist',
   ERR_RESOURCES: 'a documented limit (channels, GPADLs, pages, identifiers) is reached',

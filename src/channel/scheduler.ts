@@ -11,6 +11,8 @@ export interface Scheduler {
   passive(work: () => void): void;
   /** Run once at PASSIVE level after `delayMs` milliseconds. */
   timer(delayMs: number, work: () => void): Timer;
+  /** Milliseconds since 1970-01-01 UTC, for those who have a calendar. */
+  wallClockMs?(): number;
 }
 
 export interface Timer {

@@ -1,0 +1,172 @@
+/** A host's end of the bus for one guest: the control plane, the channels offered to it, and the way of its signals. */
+import { HostBus, type HostBusOptions, type HostOffer, type OfferParams } from '../bus/host/index.ts';
+import type { GuestMemory, Mdl } from '../memory/index.ts';
+import type { Guid } from '../wire/guid.ts';
+import type { ChannelEndpoint } from './channel-endpoint.ts';
+import type { HostEnvironment } from './environment.ts';
+import { HostChannelSide } from './host-channel-side.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** What a channel says of itself. */
+export type ChannelOffer = OfferParams;
+
+/** What a host's owner may listen to. */
+export interface HostVmbusEvents {
+  connected?(version: number, features: number): void;
+  disconnected?(): void;
+  /** A message from the guest was not obeyed. May come at the guest's pace: limit what you log. */
+  dropped?(reason: string, message: Uint8Array): void;
+  /** Every control message; valid during the call. */
+  message?(direction: 'sent' | 'received', message: Uint8Array): void;
+  /** The guest is gone. */
+  lost?(reason: string): void;
+}
+
+/** Where guest pages may be absent: makes them present before a device touches them. */
+export interface PagePinner {
+  /**
+   * @param ready called in a later turn if they are not there yet
+   * @returns true if they are there, until `unpin`
+   */
+  pin(mdl: Mdl, ready: () => void): boolean;
+  unpin(mdl: Mdl): void;
+}
+
+export interface HostVmbusOptions extends HostBusOptions {
+  readonly events?: HostVmbusEvents;
+  /** By default every page of guest memory is always there. */
+  readonly pinner?: PagePinner;
+}
+
+/** Guests of version 0.13 signal all channels on this connection. Source: Linux `hyperv_vmbus.h`. */
+const SHARED_EVENT_CONNECTION_ID = 2;
+/** How long a message that the guest did not take waits for the next try, ms. */
+const RETRY_MS = 1;
+
+export class HostVmbus {
+  readonly memory: GuestMemory;
+  readonly scheduler: Scheduler;
+  readonly bus: HostBus;
+  /** The virtual trust level that its guest's drivers run in. */
+  readonly vtl: number;
+
+  readonly #env: HostEnvironment;
+  readonly #pinner: PagePinner | undefined;
+  readonly #sides = new Set<HostChannelSide>();
+  /** Which channel a signal belongs to; looked up once per doorbell. */
+  readonly #byConnection = new Map<number, HostChannelSide>();
+  #isLost = false;
+  #isRetryQueued = false;
+
+  constructor(env: HostEnvironment, options: HostVmbusOptions = {}) {
+    this.#env = env;
+    this.#pinner = options.pinner;
+    this.memory = env.memory;
+    this.scheduler = env.scheduler;
+    this.vtl = options.vtl ?? 0;
+    const { connected, disconnected, dropped, message, lost } = options.events ?? {};
+    this.bus = new HostBus(
+      env.control,
+      {
+        backlog: () => this.#retryLater(),
+        ...(connected ? { connected: (version: number, features: number) => connected(version, features) } : {}),
+        ...(disconnected ? { disconnected: () => disconnected() } : {}),
+        ...(dropped ? { dropped: (reason: string, bytes: Uint8Array) => dropped(reason, bytes) } : {}),
+        ...(message ? { message: (way: 'sent' | 'received', bytes: Uint8Array) => message(way, bytes) } : {}),
+      },
+      options,
+    );
+    env.onMessage((bytes, connectionId) => this.bus.receive(bytes, connectionId));
+    env.onSignal((connectionId) => this.#signalled(connectionId));
+    env.onLost((reason) => {
+      this.#isLost = true;
+      this.bus.reset();
+      lost?.(reason);
+    });
+  }
+
+  /** True while a channel with this identity is offered here. */
+  isOffered(identity: {
+    readonly interfaceId: Guid;
+    readonly instanceId: Guid;
+    readonly subchannelIndex?: number;
+  }): boolean {
+    const index = identity.subchannelIndex ?? 0;
+    for (const { params } of this.#sides) {
+      const isSame = params.interfaceId === identity.interfaceId && params.instanceId === identity.instanceId;
+      if (isSame && (params.subchannelIndex ?? 0) === index) return true;
+    }
+    return false;
+  }
+
+  /**
+   * Offers a Disabled channel. Returns at once; a server runs after `start`.
+   * @throws UsageError `ERR_STATE` if its identity is offered already
+   */
+  enable(endpoint: ChannelEndpoint, params: ChannelOffer): void {
+    const side = new HostChannelSide(this, endpoint, params);
+    endpoint.enable(side);
+  }
+
+  /** For a channel's side: makes its offer. @returns `null` if it is meant for another trust level than our guest's */
+  offer(side: HostChannelSide): HostOffer | null {
+    const isForUs = (side.params.targetVtl ?? 0) === this.vtl;
+    const offer = isForUs ? this.bus.offer(side.params, side) : null;
+    this.#sides.add(side);
+    return offer;
+  }
+
+  /** For a channel's side: its offer is gone. */
+  letGo(side: HostChannelSide): void {
+    this.#sides.delete(side);
+  }
+
+  /** For a channel's side: the guest signals it on this connection. */
+  route(connectionId: number, side: HostChannelSide): void {
+    this.#byConnection.set(connectionId, side);
+  }
+
+  unroute(connectionId: number): void {
+    this.#byConnection.delete(connectionId);
+  }
+
+  /** For a channel's side: interrupts the guest. */
+  signal(eventFlag: number, targetVp: number): void {
+    this.#env.signal(eventFlag, targetVp);
+  }
+
+  /** For a channel's side; see `PagePinner`. */
+  pin(mdl: Mdl, ready: () => void): boolean {
+    return this.#pinner === undefined || this.#pinner.pin(mdl, ready);
+  }
+
+  unpin(mdl: Mdl): void {
+    this.#pinner?.unpin(mdl);
+  }
+
+  inspect(): object {
+    return {
+      bus: this.bus.inspect(),
+      channels: [...this.#sides].map((side) => side.endpoint.inspect()),
+    };
+  }
+
+  #signalled(connectionId: number): void {
+    const side = this.#byConnection.get(connectionId);
+    if (side !== undefined) side.endpoint.doorbell();
+    else if (connectionId === SHARED_EVENT_CONNECTION_ID) this.#signalledAll();
+  }
+
+  #signalledAll(): void {
+    for (const side of this.#sides) side.endpoint.doorbell();
+  }
+
+  #retryLater(): void {
+    if (this.#isRetryQueued || this.#isLost) return;
+    this.#isRetryQueued = true;
+    this.scheduler.timer(RETRY_MS, () => {
+      this.#isRetryQueued = false;
+      if (!this.bus.flush()) this.#retryLater();
+    });
+  }
+}
