@@ -13,17 +13,14 @@ export interface KvmHostEnvironmentOptions {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
   readonly synic: Synic;
+  /** Virtual processor whose message slot gets the control messages: the one that the guest named at contact. */
+  readonly messageVp: () => number;
 }
 
 export class KvmHostEnvironment implements HostEnvironment, MailboxSink {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
   readonly control: ControlPort;
-  /**
-   * Virtual processor whose slot gets the control messages: the one that the guest named when it made contact. Linux
-   * names 0, always.
-   */
-  messageVp = 0;
   readonly #synic: Synic;
   #messageSink: ((message: Uint8Array, connectionId: number) => void) | undefined;
   #signalSink: ((connectionId: number) => void) | undefined;
@@ -34,7 +31,7 @@ export class KvmHostEnvironment implements HostEnvironment, MailboxSink {
     this.memory = options.memory;
     this.scheduler = options.scheduler;
     this.#synic = options.synic;
-    this.control = { post: (_connectionId, message): PostStatus => this.#synic.post(this.messageVp, message) };
+    this.control = { post: (_connectionId, message): PostStatus => this.#synic.post(options.messageVp(), message) };
   }
 
   signal(eventFlag: number, targetVp: number): void {

@@ -55,6 +55,8 @@ export interface BootOptions {
 export interface VirtualMachineClient {
   /** The guest is gone without a word and another boots in its place. */
   reset?(): void;
+  /** Virtual processor on which the guest wants its control messages; 0 unless given. Linux always names 0. */
+  readonly targetMessageVp?: number;
 }
 
 export interface VirtualMachineExit {
@@ -117,7 +119,7 @@ export class VirtualMachine {
   readonly #bellBuffer = new SharedArrayBuffer(4);
   readonly #bell = new SharedBell(this.#bellBuffer, () => {});
   readonly #host: KvmHostEnvironment;
-  readonly #client: VirtualMachineClient | undefined;
+  #client: VirtualMachineClient | undefined;
   #panic = new PanicWatch();
   #run: MachineRun | undefined;
   #boots = 0;
@@ -153,6 +155,7 @@ export class VirtualMachine {
       memory: new GuestMemory([{ firstPfn: 0, bytes: this.#ram.bytes }]),
       scheduler: new EventLoopScheduler(),
       synic: this.#synic,
+      messageVp: () => this.#client?.targetMessageVp ?? 0,
     });
     this.environment = this.#host;
     loadKernel(this.#ram, image, cpus);
@@ -243,7 +246,6 @@ export class VirtualMachine {
     this.#synic.reset();
     this.#uart.reset();
     for (const { queue } of this.#mailboxes) queue.drain({ message() {}, signalled() {} }, () => true);
-    this.#host.messageVp = 0;
     loadKernel(this.#ram, this.#image, this.#registers.vpCount);
     this.#client?.reset?.();
   }

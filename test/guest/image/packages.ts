@@ -7,7 +7,9 @@ import { accessSync, constants, existsSync, mkdirSync, readdirSync, renameSync, 
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-export const CACHE_FOLDER = process.env['VMBUS_GUEST_CACHE'] ?? join(tmpdir(), 'vmbus-guest-cache');
+const { CI, PATH = '', VMBUS_GUEST_CACHE } = process.env;
+
+export const CACHE_FOLDER = VMBUS_GUEST_CACHE ?? join(tmpdir(), 'vmbus-guest-cache');
 
 /** Program and the Debian package that has it. */
 const TOOLS = {
@@ -39,7 +41,7 @@ export interface KernelPackage {
 
 /** The newest cloud kernel of a series such as `6.1`, from the archives that this machine's apt knows. */
 export function fetchKernel(series: string): KernelPackage {
-  const name = newestKernel(series) ?? (aptUpdate(), newestKernel(series));
+  const name = newestKernel(series) ?? newestKernelAfterUpdate(series);
   if (name === undefined) {
     throw new Error(
       `apt knows no linux-image-${series}.*-cloud-amd64; add bookworm (6.1) or bookworm-backports (6.12) to its sources`,
@@ -52,6 +54,11 @@ export function fetchKernel(series: string): KernelPackage {
   const release = readdirSync(join(folder, 'lib/modules'))[0];
   if (vmlinuz === undefined || release === undefined) throw new Error(`${name} holds no kernel`);
   return { name, vmlinuz: join(boot, vmlinuz), modules: join(folder, 'lib/modules', release, 'kernel') };
+}
+
+function newestKernelAfterUpdate(series: string): string | undefined {
+  aptUpdate();
+  return newestKernel(series);
 }
 
 function newestKernel(series: string): string | undefined {
@@ -88,7 +95,7 @@ function unpack(name: string, folder: string): void {
 
 function installPackages(packages: readonly string[]): void {
   const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
-  if (process.env['CI'] === undefined) throw new Error(`the guest test needs more tools; as root: ${command}`);
+  if (CI === undefined) throw new Error(`the guest test needs more tools; as root: ${command}`);
   aptUpdate();
   run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...packages]);
 }
@@ -98,7 +105,7 @@ function aptUpdate(): void {
 }
 
 function which(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const folders = [...PATH.split(delimiter), '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 

@@ -1,5 +1,6 @@
 /** Every scenario, in the order in which they run. */
-import { bare } from './bare.ts';
+import { bare, bareFour } from './bare.ts';
 import type { Scenario } from './scenario.ts';
+import { versions } from './versions.ts';
 
-export const SCENARIOS: readonly Scenario[] = [bare];
+export const SCENARIOS: readonly Scenario[] = [bare, bareFour, versions];

@@ -5,12 +5,17 @@ import { EventLoopScheduler } from '../../../src/transports/event-loop-scheduler
 import { KvmHostEnvironment } from '../../../src/transports/kvm/host-environment.ts';
 import { enableSynic, FLAGS, SLOT, someMachine, VECTOR } from './machine/some-machine.ts';
 
-function someEnvironment() {
+function someEnvironment(messageVp = 0) {
   const machine = someMachine(2);
   enableSynic(machine, 0);
   enableSynic(machine, 1);
   const memory = new GuestMemory([{ firstPfn: 0, bytes: machine.ram.bytes }]);
-  const environment = new KvmHostEnvironment({ memory, scheduler: new EventLoopScheduler(), synic: machine.synic });
+  const environment = new KvmHostEnvironment({
+    memory,
+    scheduler: new EventLoopScheduler(),
+    synic: machine.synic,
+    messageVp: () => messageVp,
+  });
   return { machine, environment };
 }
 
@@ -24,8 +29,7 @@ test("the guest's memory is the machine's RAM, seen in place", () => {
 });
 
 test('a control message goes to the slot of the processor that the guest named, whatever the connection', () => {
-  const { machine, environment } = someEnvironment();
-  environment.messageVp = 1;
+  const { machine, environment } = someEnvironment(1);
 
   expect(environment.control.post(77, Uint8Array.of(0x0f))).toBe(PostStatus.Success);
 
