@@ -24,6 +24,7 @@ import {
   RelIdReleased,
   RequestOffers,
   Unload,
+  VersionResponse,
 } from '../../src/wire/messages/index.ts';
 import { VmbusVersion } from '../../src/wire/versions.ts';
 import { type ReadMessage, readMessage } from './read-message.ts';
@@ -127,8 +128,10 @@ export class ScriptedGuest {
   /** Contact and offers. @returns what the host offered */
   connect(version: number = VmbusVersion.IRON, options: ScriptedContact = {}): ReadMessage[] {
     this.initiateContact(version, options);
-    const response = this.takeAll();
-    if (response.at(-1)?.['versionSupported'] !== 1) throw new Error(`no contact: ${JSON.stringify(response)}`);
+    const response = this.received.splice(0).at(-1);
+    if (response === undefined || VersionResponse.parse(response).versionSupported !== 1) {
+      throw new Error('the host refuses contact');
+    }
     this.requestOffers();
     return this.takeAll().filter(({ name }) => name === 'OfferChannel');
   }

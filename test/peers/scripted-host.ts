@@ -102,8 +102,8 @@ export class ScriptedHost {
   /** Answers the contact that waits with yes. @returns the contact */
   accept(options: { readonly messageConnectionId?: number; readonly features?: number } = {}): ReadMessage {
     const contact = this.take();
-    const version = contact['version'] as number;
-    const { messageConnectionId = 1, features = contact['features'] as number } = options;
+    const { version, features: askedFeatures } = contact as unknown as { version: number; features: number };
+    const { messageConnectionId = 1, features = askedFeatures } = options;
     const outcome = { versionSupported: 1, connectionState: 0 };
     if (version < VmbusVersion.V5_0) {
       this.send(VersionResponseLegacy.encode({ ...outcome, selectedVersion: version }));

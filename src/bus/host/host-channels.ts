@@ -384,10 +384,10 @@ export class HostChannels {
   }
 }
 
-/** The connection id that an open channel is signalled on, or that a closed one will be. */
+/** The connection id that the guest signals for a channel in use. */
 function signalConnectionOf(channel: HostChannel): number | undefined {
-  if (channel.relid === 0) return undefined;
-  return openInDevice(channel.state)?.connectionId ?? connectionIdOf(channel);
+  const open = openInDevice(channel.state);
+  return open && (open.connectionId ?? connectionIdOf(channel));
 }
 
 function subjectOf(channel: HostChannel): string {
