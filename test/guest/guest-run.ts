@@ -7,6 +7,7 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, rmSync } f
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { probeKvm } from '../../src/transports/kvm/doctor.ts';
+import { buildDiskImage } from './image/disk-image.ts';
 import { buildGuestInitramfs } from './image/guest-initramfs.ts';
 import { buildHostImages } from './image/host-disk.ts';
 import { CACHE_FOLDER, fetchKernel, findTools, run } from './image/packages.ts';
@@ -47,6 +48,8 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
 
   const guestInitrd = join(work, 'guest.cpio');
   buildGuestInitramfs({ kernel, busybox: tool('busybox'), programs: {}, scripts: join(HERE, 'l2') }, work, guestInitrd);
+  const diskImage = join(work, 'disk.img');
+  buildDiskImage(tool('mke2fs'), work, diskImage);
   const isDirect = (await probeKvm()).state === 'usable';
   const payload = join(work, 'payload');
   await buildPayload(
@@ -55,6 +58,7 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
       scenarios: join(HERE, 'scenarios'),
       kernel: kernel.vmlinuz,
       initrd: guestInitrd,
+      diskImage,
       plan: { scenarios: options.scenarios, timeoutMs: options.timeoutMs },
     },
     payload,

@@ -46,17 +46,19 @@ export interface BootOptions {
   readonly onReset?: 'exit' | 'restart' | undefined;
   /**
    * Called once before the guest runs: put a host end on the environment and offer devices.
-   * @returns what to tell when the guest was reset, so that the host end forgets it; `undefined` for nothing
+   * @returns the host end, to be told when the guest was reset; `undefined` for none
    */
   readonly attach?: ((environment: HostEnvironment) => VirtualMachineClient | undefined) | undefined;
 }
 
-/** What a virtual machine tells the host end that was attached to it. */
+/** What a virtual machine asks of the host end that was attached to it; a `HostVmbus` has it. */
 export interface VirtualMachineClient {
-  /** The guest is gone without a word and another boots in its place. */
-  reset?(): void;
-  /** Virtual processor on which the guest wants its control messages; 0 unless given. Linux always names 0. */
-  readonly targetMessageVp?: number;
+  readonly bus: {
+    /** The guest is gone without a word and another boots in its place. */
+    reset(): void;
+    /** Virtual processor on which the guest wants its control messages. */
+    readonly targetMessageVp: number;
+  };
 }
 
 export interface VirtualMachineExit {
@@ -155,7 +157,7 @@ export class VirtualMachine {
       memory: new GuestMemory([{ firstPfn: 0, bytes: this.#ram.bytes }]),
       scheduler: new EventLoopScheduler(),
       synic: this.#synic,
-      messageVp: () => this.#client?.targetMessageVp ?? 0,
+      messageVp: () => this.#client?.bus.targetMessageVp ?? 0,
     });
     this.environment = this.#host;
     loadKernel(this.#ram, image, cpus);
@@ -247,7 +249,7 @@ export class VirtualMachine {
     this.#uart.reset();
     for (const { queue } of this.#mailboxes) queue.drain({ message() {}, signalled() {} }, () => true);
     loadKernel(this.#ram, this.#image, this.#registers.vpCount);
-    this.#client?.reset?.();
+    this.#client?.bus.reset();
   }
 
   /** A vCPU thread has something for us. */

@@ -15,7 +15,8 @@ export interface Payload {
   readonly scenarios: string;
   readonly kernel: string;
   readonly initrd: string;
-  readonly plan: Omit<Plan, 'kernel' | 'initrd'>;
+  readonly diskImage: string;
+  readonly plan: Omit<Plan, 'kernel' | 'initrd' | 'diskImage'>;
 }
 
 /** @param mountedAt where the machine under test finds `folder` */
@@ -24,9 +25,15 @@ export async function buildPayload(payload: Payload, folder: string, mountedAt: 
   mkdirSync(folder, { recursive: true });
   installPackage(payload.repository, folder);
   await compileScenarios(payload.scenarios, join(folder, 'scenarios'));
-  copyFileSync(payload.kernel, join(folder, 'vmlinuz'));
-  copyFileSync(payload.initrd, join(folder, 'guest.cpio'));
-  const plan: Plan = { ...payload.plan, kernel: join(mountedAt, 'vmlinuz'), initrd: join(mountedAt, 'guest.cpio') };
+  const files = { kernel: 'vmlinuz', initrd: 'guest.cpio', diskImage: 'disk.img' } as const;
+  const mounted = (name: string) => join(mountedAt, name);
+  for (const key of ['kernel', 'initrd', 'diskImage'] as const) copyFileSync(payload[key], join(folder, files[key]));
+  const plan: Plan = {
+    ...payload.plan,
+    kernel: mounted(files.kernel),
+    initrd: mounted(files.initrd),
+    diskImage: mounted(files.diskImage),
+  };
   writeFileSync(join(folder, 'plan.json'), JSON.stringify(plan, undefined, 2));
 }
 

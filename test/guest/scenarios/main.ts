@@ -14,6 +14,8 @@ export interface Plan {
   /** Paths of the guest's kernel and initial RAM disk. */
   readonly kernel: string;
   readonly initrd: string;
+  /** The disk image that scenarios copy. */
+  readonly diskImage: string;
   readonly scenarios: readonly string[];
   readonly timeoutMs: number;
 }
@@ -50,7 +52,7 @@ async function runScenario(scenario: Scenario, folder: string): Promise<Scenario
 }
 
 async function boot(scenario: Scenario, folder: string, log: number, notes: string[]): Promise<VirtualMachineExit> {
-  const prepared = scenario.prepare({ folder, note: (text) => notes.push(text) });
+  const prepared = await scenario.prepare({ folder, diskImage: plan.diskImage, note: (text) => notes.push(text) });
   const decoder = new TextDecoder();
   let line = '';
   let machine: VirtualMachine | undefined;

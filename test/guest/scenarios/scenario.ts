@@ -9,12 +9,14 @@ export interface Scenario {
   readonly cpus?: number;
   readonly onReset?: BootOptions['onReset'];
   /** Prepares this run's host end. */
-  readonly prepare: (context: ScenarioContext) => PreparedScenario;
+  readonly prepare: (context: ScenarioContext) => PreparedScenario | Promise<PreparedScenario>;
 }
 
 export interface ScenarioContext {
   /** Empty folder for this scenario's files; what is left in it is part of the results. */
   readonly folder: string;
+  /** The disk image of the plan, not to be changed. */
+  readonly diskImage: string;
   /** A line of the report, for what the console does not show. */
   note(text: string): void;
 }

@@ -1,0 +1,20 @@
+# Finds the bus and the disk, checks 64 MiB, writes, lets go of it.
+dmesg -n 7
+load_bus
+load_disk
+await 20 test -b /dev/sda
+for device in /sys/bus/vmbus/devices/*; do
+  echo "GUEST: device $(basename $device) class $(cat $device/class_id) driver $(basename "$(readlink $device/driver)")"
+  for channel in $device/channels/*; do
+    echo "GUEST: channel $(basename $channel) cpu $(cat $channel/cpu) interrupts $(cat $channel/interrupts)"
+  done
+done
+grep -E 'CPU|HYP|HVS' /proc/interrupts
+echo "GUEST: disk $(cat /sys/block/sda/device/vendor /sys/block/sda/device/model /sys/block/sda/size | tr '\n' ' ')"
+mount -t ext4 /dev/sda /mnt && echo "GUEST: mounted"
+cat /mnt/hello.txt
+(cd /mnt && sha256sum -c sums.txt)
+echo "written by the guest" >/mnt/written.txt
+dd if=/mnt/random.bin of=/mnt/copy.bin bs=1M count=16 2>/dev/null
+sync
+umount /mnt && echo "GUEST: unmounted"

@@ -1,0 +1,74 @@
+/** The host end of a scenario: a bus whose doings are noted, and disks on it. */
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { HostEnvironment } from '../../../src/channel/index.ts';
+import { HostVmbus, type HostVmbusOptions } from '../../../src/channel/index.ts';
+import { DiskUnit, openFileBackend, ScsiController, StorVsp } from '../../../src/devices/scsi/index.ts';
+import { findMessage, formatVersion } from '../../../src/wire/index.ts';
+import type { ScenarioContext } from './scenario.ts';
+
+export const FIRST_DISK = '11111111-2222-3333-4444-000000000001';
+export const SECOND_DISK = '11111111-2222-3333-4444-000000000002';
+
+/** Control messages are noted up to this many, so that a report stays readable. */
+const MAX_NOTES = 500;
+
+/** A bus that notes every connect, disconnect, dropped message, and the name of each control message. */
+export function noteBus(
+  environment: HostEnvironment,
+  context: ScenarioContext,
+  options: HostVmbusOptions = {},
+): HostVmbus {
+  let noted = 0;
+  const note = (text: string) => {
+    if (noted++ < MAX_NOTES) context.note(text);
+  };
+  return new HostVmbus(environment, {
+    ...options,
+    events: {
+      connected: (version) => note(`connected ${formatVersion(version)}`),
+      disconnected: () => note('disconnected'),
+      dropped: (reason) => note(`dropped: ${reason}`),
+      message: (direction, message) => note(`${direction} ${nameOf(message)}`),
+      lost: (reason) => note(`lost: ${reason}`),
+    },
+  });
+}
+
+export interface ScenarioDisk {
+  /** Offers the disk on a controller of its own. */
+  offer(vmbus: HostVmbus): StorVsp;
+  close(): Promise<void>;
+}
+
+/** A copy of the plan's image in the scenario's folder, writable. */
+export async function copyDisk(
+  image: string,
+  context: ScenarioContext,
+  name: string,
+  instanceId: string,
+): Promise<ScenarioDisk> {
+  const path = join(context.folder, `${name}.img`);
+  copyFileSync(image, path);
+  const controller = new ScsiController();
+  const onFault = (error: unknown) => context.note(`disk fault: ${(error as Error).message}`);
+  controller.attach(new DiskUnit(await openFileBackend(path), { onFault }));
+  let vsp: StorVsp | undefined;
+  return {
+    offer: (vmbus) => {
+      vsp = new StorVsp({ vmbus, controller, instanceId, name });
+      vsp.start();
+      return vsp;
+    },
+    close: async () => {
+      if (vsp !== undefined) context.note(`${name}: ${JSON.stringify(vsp.inspect())}`);
+      await vsp?.stop();
+      await controller.close();
+    },
+  };
+}
+
+function nameOf(message: Uint8Array): string {
+  const type = new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(0, true);
+  return findMessage(type)?.name ?? `message ${type}`;
+}
