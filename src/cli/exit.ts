@@ -1,0 +1,29 @@
+/** How a command ends: exit codes, and the one clear line that says why. */
+import { PeerError, UsageError, VmbusError } from '../errors.ts';
+
+export const ExitCode = { Fine: 0, Failed: 1, WrongUsage: 2, PeerBrokeProtocol: 3 } as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** A command's own end: the message is the one line that a person sees, without a stack. */
+export class CommandError extends Error {
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.exitCode = exitCode;
+  }
+}
+
+export function exitCodeOf(error: unknown): ExitCode {
+  if (error instanceof CommandError) return error.exitCode;
+  if (error instanceof PeerError) return ExitCode.PeerBrokeProtocol;
+  if (error instanceof UsageError) return ExitCode.WrongUsage;
+  return ExitCode.Failed;
+}
+
+/** One line for errors that say enough by themselves; the stack for a bug of ours. */
+export function explain(error: unknown): string {
+  if (error instanceof CommandError) return error.message;
+  if (error instanceof VmbusError) return `${error.message} (${error.code})`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
