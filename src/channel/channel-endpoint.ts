@@ -10,60 +10,21 @@ import { type GuestMemory, Mdl } from '../memory/index.ts';
 import type { RingReader, RingWriter } from '../ring/index.ts';
 import type { GpaRange } from '../wire/gpa-range.ts';
 import type { Guid } from '../wire/guid.ts';
-import {
-  NT_SUCCESS,
-  type NtStatus,
-  STATUS_INVALID_DEVICE_STATE,
-  STATUS_PENDING,
-  STATUS_UNSUCCESSFUL,
-} from '../wire/ntstatus.ts';
+import { type NtStatus, STATUS_INVALID_DEVICE_STATE, STATUS_PENDING, STATUS_SUCCESS } from '../wire/ntstatus.ts';
 import { inBandBytes } from '../wire/packet.ts';
+import type { ChannelDriver } from './channel-driver.ts';
 import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from './channel-side.ts';
-import { type ExternalData, mapExternalData } from './external-data.ts';
-import type { IncomingPacket } from './incoming-packet.ts';
-import {
-  type Ending,
-  type LifeAction,
-  type LifeEvent,
-  type LifeState,
-  REASON_STATUS,
-  type Reason,
-  stepLife,
-} from './life-cycle.ts';
-import type { MmioRange } from './mmio-space.ts';
-import type { OutgoingPacket } from './outgoing-packet.ts';
-import { PacketPath, type PacketPathOwner } from './packet-path.ts';
+import type { MmioRange } from './guest/mmio-space.ts';
+import { AT_REST, type Ending, type LifeState, REASON_STATUS, type Reason } from './life-cycle.ts';
+import { type LifeEffect, LifeRunner } from './life-runner.ts';
+import { type ExternalData, mapExternalData } from './packets/external-data.ts';
+import type { IncomingPacket } from './packets/incoming-packet.ts';
+import type { OutgoingPacket } from './packets/outgoing-packet.ts';
+import { PacketPath, type PacketPathOwner } from './packets/packet-path.ts';
+import type { ChannelStatistics } from './packets/statistics.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type ChannelSettings, defaultSettings } from './settings.ts';
-import type { ChannelStatistics } from './statistics.ts';
 import type { ChannelTap } from './tap.ts';
-
-/** What a channel calls. */
-export interface ChannelDriver {
-  /** First of an open cycle. @returns a failure to refuse; then nothing follows */
-  opened(): NtStatus | Promise<NtStatus>;
-  /** Configured; sends wait until it returns. */
-  started(): void | Promise<void>;
-  /** Packets flow. */
-  postStarted(): void | Promise<void>;
-  /** No packet is delivered from here on; complete what you hold. */
-  suspend(): void | Promise<void>;
-  /** The end of the open cycle. */
-  closed(): void | Promise<void>;
-  /** Right after `closed` was dealt with; may throw what `closed` left undone. */
-  afterClosed?(): void;
-  /** A located offer could not be opened. */
-  openFailed(status: NtStatus): void;
-  /** A data packet. It is the driver's until `complete`, `failIncoming`, or `deferToPassive`. */
-  packet(packet: IncomingPacket): void;
-  /** Delivery pauses after that many packets. */
-  batchEnd(packetCount: number): void;
-}
-
-interface Waiter {
-  readonly isOver: (at: LifeState['at']) => boolean;
-  readonly resolve: () => void;
-}
 
 export class ChannelEndpoint implements PacketPathOwner {
   readonly role: 'guest' | 'host';
@@ -71,41 +32,50 @@ export class ChannelEndpoint implements PacketPathOwner {
   readonly settings: ChannelSettings = defaultSettings();
   /** Guest: how long a monitored notification may be delayed, in units of 100 ns. */
   interruptLatency100ns = 0;
-  /** True in the synchronous part of a state-change callback. */
-  isInStateCallback = false;
 
   readonly #driver: ChannelDriver;
   readonly #path: PacketPath;
-  #state: LifeState = { at: 'disabled', isPauseArmed: false };
+  readonly #life: LifeRunner;
   #side: ChannelSide | null = null;
-  #waiters: Waiter[] = [];
   #tap: ChannelTap | null = null;
 
   constructor(role: 'guest' | 'host', driver: ChannelDriver) {
     this.role = role;
     this.#driver = driver;
     this.#path = new PacketPath(this, this, this.settings);
+    this.#life = new LifeRunner(driver, role, {
+      perform: (action) => this.#do(action),
+      passive: (work) => this.#side?.scheduler.passive(work),
+      changed: (from, to) => this.#tap?.stateChanged?.(this, from, to),
+      subject: () => this.#subject,
+    });
   }
 
   // --- what it is
 
   get stage(): LifeState['at'] {
-    return this.#state.at;
+    return this.#life.state.at;
   }
 
   get isDisabled(): boolean {
-    return this.#state.at === 'disabled';
+    return this.stage === 'disabled';
   }
 
   /** From the Opened callback to the Closed callback, both included. */
   get isOpen(): boolean {
-    const { at } = this.#state;
+    const at = this.stage;
     return at !== 'disabled' && at !== 'enabled' && at !== 'parting';
   }
 
   /** It shall end, by us or by the peer. */
   get isEnding(): boolean {
-    return 'end' in this.#state && this.#state.end !== null;
+    const { state } = this.#life;
+    return 'end' in state && state.end !== null;
+  }
+
+  /** True in the synchronous part of a state-change callback. */
+  get isInStateCallback(): boolean {
+    return this.#life.isInCallback;
   }
 
   /** Known while enabled. */
@@ -159,24 +129,24 @@ export class ChannelEndpoint implements PacketPathOwner {
   enable(side: ChannelSide): void {
     if (!this.isDisabled) throw new UsageError('ERR_STATE', `enable: ${this.#subject} is ${this.stage}`);
     this.#side = side;
-    this.#step({ is: 'enable', run: this.role === 'guest' });
+    this.#life.step({ is: 'enable', run: this.role === 'guest' });
   }
 
   /** Closes (guest) or takes the offer back (host). Resolves when all is torn down and the channel Disabled. */
   disable(): Promise<void> {
-    this.#step({ is: 'disable' });
-    return this.#wait((at) => at === 'disabled');
+    this.#life.step({ is: 'disable' });
+    return this.#life.wait((at) => at === 'disabled');
   }
 
   /** Lets the channel run, now or as soon as it is open. */
   start(): void {
-    this.#step({ is: 'start' });
+    this.#life.step({ is: 'start' });
   }
 
   /** Stops the channel. Resolves when nothing runs and no incoming packet is with the driver. */
   pause(): Promise<void> {
-    this.#step({ is: 'pause' });
-    return this.#wait((at) => AT_REST.has(at));
+    this.#life.step({ is: 'pause' });
+    return this.#life.wait((at) => AT_REST.has(at));
   }
 
   // --- what its side reports
@@ -194,17 +164,18 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   /** Both ends agree that the channel is open. */
   peerOpened(): void {
-    this.#step({ is: 'peerOpened' });
+    this.#life.step({ is: 'peerOpened' });
   }
 
   /** The offer could not be opened; the side is done with it. */
   openFailed(status: NtStatus): void {
-    this.#step({ is: 'openFailed', status });
+    this.#life.step({ is: 'openFailed', status });
+    if (this.isDisabled) this.#side = null;
   }
 
   /** The channel ends, and not by our wish. */
   ended(reason: Reason, endsAs: Ending['endsAs']): void {
-    this.#step({ is: 'ended', end: { reason, endsAs } });
+    this.#life.step({ is: 'ended', end: { reason, endsAs } });
   }
 
   /** The peer signalled; from a fresh turn of the scheduler. */
@@ -297,7 +268,7 @@ export class ChannelEndpoint implements PacketPathOwner {
    * The sender's pages. `STATUS_PENDING`: not there yet, return from the `packet` callback and it is called again.
    */
   externalData(packet: IncomingPacket): ExternalData {
-    if (packet.external !== null) return { status: 0, mdl: packet.external };
+    if (packet.external !== null) return { status: STATUS_SUCCESS, mdl: packet.external };
     const side = this.#side;
     if (side === null) return { status: STATUS_INVALID_DEVICE_STATE, mdl: null };
     const { maxExternalBytes, maxExternalRanges } = this.settings;
@@ -345,7 +316,7 @@ export class ChannelEndpoint implements PacketPathOwner {
     return {
       name: this.settings.name,
       role: this.role,
-      state: this.#state,
+      state: this.#life.state,
       relid: this.relid,
       settings: { ...this.settings },
       outgoing: this.#path.sends.inspect(),
@@ -366,7 +337,7 @@ export class ChannelEndpoint implements PacketPathOwner {
   }
 
   drained(): void {
-    if (this.#state.at === 'draining') this.#step({ is: 'drained' });
+    if (this.stage === 'draining') this.#life.step({ is: 'drained' });
   }
 
   /** The peer broke the protocol: this channel ends, everything else lives on. */
@@ -380,58 +351,13 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   // --- the machinery
 
-  #step(event: LifeEvent): void {
-    const before = this.#state;
-    const { next, actions } = stepLife(before, event, this.#subject);
-    this.#state = next;
-    if (next.at !== before.at) this.#tap?.stateChanged?.(this, before.at, next.at);
-    for (const action of actions) this.#do(action);
-    this.#wake();
-  }
-
-  #do(action: LifeAction): void {
+  #do(action: LifeEffect): void {
     switch (action.do) {
       case 'begin':
         this.#side?.begin();
         return;
       case 'answerOpen':
         this.#side?.openAnswered(action.ok);
-        return;
-      case 'reportOpenFailure':
-        this.#callBack(
-          () => this.#driver.openFailed(action.status),
-          () => {},
-        );
-        return;
-      case 'runOpened':
-        this.#runOpened();
-        return;
-      case 'runStarted':
-        this.#callBack(
-          () => this.#driver.started(),
-          () => this.#step({ is: 'startedReturned' }),
-        );
-        return;
-      case 'runPostStarted':
-        this.#callBack(
-          () => this.#driver.postStarted(),
-          () => this.#step({ is: 'postStartedReturned' }),
-        );
-        return;
-      case 'runSuspend':
-        this.#callBack(
-          () => this.#driver.suspend(),
-          () => this.#step({ is: 'suspendReturned' }),
-        );
-        return;
-      case 'runClosed':
-        this.#callBack(
-          () => this.#driver.closed(),
-          () => {
-            this.#step({ is: 'closedReturned' });
-            this.#driver.afterClosed?.();
-          },
-        );
         return;
       case 'openGates':
         this.#path.setRunning(true);
@@ -446,7 +372,7 @@ export class ChannelEndpoint implements PacketPathOwner {
         this.#path.detach();
         return;
       case 'awaitDrain':
-        if (this.#path.receives.outstanding === 0) this.#step({ is: 'drained' });
+        if (this.#path.receives.outstanding === 0) this.#life.step({ is: 'drained' });
         return;
       case 'part':
         this.#path.detach();
@@ -455,61 +381,9 @@ export class ChannelEndpoint implements PacketPathOwner {
     }
   }
 
-  #runOpened(): void {
-    const endsAs = this.role === 'host' ? 'enabled' : 'disabled';
-    this.#callBack(
-      () => this.#driver.opened(),
-      (status) => {
-        const isOk = NT_SUCCESS(status ?? STATUS_UNSUCCESSFUL);
-        this.#step(isOk ? { is: 'openedReturned', ok: true } : { is: 'openedReturned', ok: false, endsAs });
-      },
-    );
-  }
-
   #parted(): void {
-    this.#step({ is: 'parted' });
+    this.#life.step({ is: 'parted' });
     if (this.isDisabled) this.#side = null;
-  }
-
-  /** Runs a state-change callback in a turn of its own, and goes on when it (or its promise) is done. */
-  #callBack<Outcome>(call: () => Outcome | Promise<Outcome>, done: (outcome: Outcome | undefined) => void): void {
-    const scheduler = this.#side?.scheduler;
-    scheduler?.passive(() => {
-      let outcome: Outcome | Promise<Outcome>;
-      this.isInStateCallback = true;
-      try {
-        outcome = call();
-      } catch (error) {
-        // A driver that throws has a bug, which goes up; the channel does not hang for it.
-        done(undefined);
-        throw error;
-      } finally {
-        this.isInStateCallback = false;
-      }
-      if (!(outcome instanceof Promise)) {
-        done(outcome);
-        return;
-      }
-      outcome.then(done, (error: unknown) => {
-        done(undefined);
-        throw error;
-      });
-    });
-  }
-
-  #wait(isOver: Waiter['isOver']): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiters.push({ isOver, resolve });
-      this.#wake();
-    });
-  }
-
-  #wake(): void {
-    if (this.#waiters.length === 0) return;
-    const { at } = this.#state;
-    const over = this.#waiters.filter((waiter) => waiter.isOver(at));
-    this.#waiters = this.#waiters.filter((waiter) => !waiter.isOver(at));
-    for (const waiter of over) waiter.resolve();
   }
 
   #unpin(packet: IncomingPacket): void {
@@ -520,13 +394,3 @@ export class ChannelEndpoint implements PacketPathOwner {
     return `channel ${this.settings.name === '' ? this.relid : this.settings.name} (${this.role})`;
   }
 }
-
-/** States in which a pause is complete: nothing runs, and nothing will without a start or a new open. */
-const AT_REST: ReadonlySet<LifeState['at']> = new Set([
-  'paused',
-  'disabled',
-  'enabled',
-  'starting',
-  'closing',
-  'parting',
-]);

@@ -3,8 +3,8 @@ import type { GuestMemory, Mdl } from '../memory/index.ts';
 import type { GpaRange } from '../wire/gpa-range.ts';
 import type { Guid } from '../wire/guid.ts';
 import type { NtStatus } from '../wire/ntstatus.ts';
+import type { MmioRange } from './guest/mmio-space.ts';
 import type { Ending } from './life-cycle.ts';
-import type { MmioRange } from './mmio-space.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** What the sharer of a GPADL lets the host do with it. */

@@ -235,3 +235,13 @@ export function stepLife(state: LifeState, event: LifeEvent, subject: string): L
   assert(isLegal(lifeMoves, state, event), `${event.is} while ${subject} is ${state.at}`);
   return takeStep(lifeMoves, state, event, subject);
 }
+
+/** States in which a pause is complete: nothing runs, and nothing will without a start or a new open. */
+export const AT_REST: ReadonlySet<LifeState['at']> = new Set([
+  'paused',
+  'disabled',
+  'enabled',
+  'starting',
+  'closing',
+  'parting',
+]);

@@ -3,6 +3,7 @@ export * from '../wire/ntstatus.ts';
 export * from './callbacks.ts';
 export * from './constants.ts';
 export {
+  endpointOf,
   VmbChannelAllocate,
   VmbChannelCleanup,
   VmbChannelGetInterfaceInstance,

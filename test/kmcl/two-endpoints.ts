@@ -10,6 +10,7 @@ import {
   type DeviceObject,
   type EvtVmbChannelProcessPacket,
   type EvtVmbPacketCompletionRoutine,
+  endpointOf,
   out,
   STATUS_SUCCESS,
   VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT,
@@ -31,6 +32,7 @@ import {
 } from '../../src/kmcl/index.ts';
 import { GuestMemory } from '../../src/memory/index.ts';
 import { createLoopback, type Loopback } from '../../src/transports/loopback/index.ts';
+import { parseGpaRanges } from '../../src/wire/gpa-range.ts';
 import { StepScheduler } from '../peers/step-scheduler.ts';
 
 export const INTERFACE_ID = '11111111-2222-3333-4444-555555555555';
@@ -230,4 +232,51 @@ export function hex(text: string): Uint8Array {
 
 export function expectSuccess(status: number): void {
   if (status !== STATUS_SUCCESS) throw new Error(`status 0x${status.toString(16)}`);
+}
+
+/** Packets that a channel puts into its ring from now on, descriptor to padding. */
+export function sentPackets(channel: VmbClientChannel | VmbServerChannel): Uint8Array[] {
+  const packets: Uint8Array[] = [];
+  endpointOf(channel).tap = {
+    packetSent: (_channel, bytes, at, packetBytes) => packets.push(bytes.slice(at, at + packetBytes)),
+  };
+  return packets;
+}
+
+/** Descriptor fields of a packet. */
+export function descriptorOf(packet: Uint8Array | undefined): {
+  type: number;
+  dataOffset8: number;
+  length8: number;
+  flags: number;
+  id: bigint;
+} {
+  if (packet === undefined) throw new Error('no packet');
+  const view = new DataView(packet.buffer, packet.byteOffset);
+  return {
+    type: view.getUint16(0, true),
+    dataOffset8: view.getUint16(2, true),
+    length8: view.getUint16(4, true),
+    flags: view.getUint16(6, true),
+    id: view.getBigUint64(8, true),
+  };
+}
+
+/** The GPA ranges of a GPA-direct packet. */
+export function rangesOf(packet: Uint8Array | undefined): { byteCount: number; byteOffset: number; pfns: number[] }[] {
+  const { dataOffset8 } = descriptorOf(packet);
+  const bytes = packet as Uint8Array;
+  const count = new DataView(bytes.buffer, bytes.byteOffset).getUint32(20, true);
+  return parseGpaRanges(bytes, 24, dataOffset8 * 8, count).map(({ byteCount, byteOffset, pfns }) => ({
+    byteCount,
+    byteOffset,
+    pfns: Array.from(pfns),
+  }));
+}
+
+/** Packet number `index` of what was received. */
+export function nth<T>(items: readonly T[], index: number): T {
+  const item = items[index];
+  if (item === undefined) throw new Error(`there are ${items.length}, none is number ${index}`);
+  return item;
 }

@@ -1,5 +1,5 @@
 /** The channel object: made, asked, told small things, disposed of. */
-import { currentIrql, Irql } from '../../channel/index.ts';
+import { type ChannelEndpoint, currentIrql, Irql } from '../../channel/index.ts';
 import { align8 } from '../../wire/align.ts';
 import { type Guid, ZERO_GUID } from '../../wire/guid.ts';
 import {
@@ -176,4 +176,12 @@ export function VmbChannelSizeofPacket(channel: VmbChannel): number {
 
 export function packetObjectBytes(channel: ChannelObject): number {
   return align8(channel.endpoint.settings.maxPacketBytes) + PACKET_OVERHEAD_BYTES;
+}
+
+/**
+ * The channel beneath a handle, to look inside: statistics, `inspect()`, and the tap that tracers listen on. Not part of
+ * KMCL; a driver needs none of it.
+ */
+export function endpointOf(channel: VmbChannel): ChannelEndpoint {
+  return channelOf(channel).endpoint;
 }

@@ -6,15 +6,15 @@
  * indexes and signals once. Before it ends it asks for signals again and looks once more, so nothing that arrives in
  * between is missed. A turn takes a bounded number of packets; the rest waits for the next one.
  */
-import { assert, PeerError } from '../errors.ts';
-import type { RingReader, RingWriter } from '../ring/index.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
+import { assert, PeerError } from '../../errors.ts';
+import type { RingReader, RingWriter } from '../../ring/index.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import { Irql, swapIrql } from '../irql.ts';
+import type { Scheduler } from '../scheduler.ts';
+import type { ChannelSettings } from '../settings.ts';
 import type { IncomingPacket } from './incoming-packet.ts';
-import { Irql, swapIrql } from './irql.ts';
 import { Pause, ReceivePath, type ReceivePathOwner } from './receive-path.ts';
-import type { Scheduler } from './scheduler.ts';
 import { SendPath, type SendPathOwner } from './send-path.ts';
-import type { ChannelSettings } from './settings.ts';
 import { ChannelStatistics } from './statistics.ts';
 
 /** What the packets of a channel mean to its owner. */

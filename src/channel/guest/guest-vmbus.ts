@@ -1,15 +1,15 @@
 /**
  * One guest's end of the bus: the control plane, the guest's channels, and the way of interrupts to them.
  */
-import { GuestBus, type GuestBusOptions, type GuestOffer } from '../bus/guest/index.ts';
-import { SystemError, UsageError, type VmbusError } from '../errors.ts';
-import { type GuestMemory, PageAllocator } from '../memory/index.ts';
-import type { Guid } from '../wire/guid.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
-import type { GuestEnvironment } from './environment.ts';
+import { GuestBus, type GuestBusOptions, type GuestOffer } from '../../bus/guest/index.ts';
+import { SystemError, UsageError, type VmbusError } from '../../errors.ts';
+import { type GuestMemory, PageAllocator } from '../../memory/index.ts';
+import type { Guid } from '../../wire/guid.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import type { GuestEnvironment } from '../environment.ts';
+import type { Scheduler } from '../scheduler.ts';
 import { GuestChannelSide } from './guest-channel-side.ts';
 import { type MmioRange, MmioSpace } from './mmio-space.ts';
-import type { Scheduler } from './scheduler.ts';
 
 /** Which offer a channel wants. */
 export interface OfferTarget {
@@ -149,6 +149,11 @@ export class GuestVmbus {
   /** For a channel's side: signals the host. */
   signal(connectionId: number): void {
     this.#env.signal(connectionId);
+  }
+
+  /** The channels that are in use, for taps and statistics. */
+  get channels(): readonly ChannelEndpoint[] {
+    return [...this.#sides].map((side) => side.endpoint);
   }
 
   inspect(): object {

@@ -1,14 +1,14 @@
 /** From the GPA ranges in a packet's private copy to an MDL chain over guest memory. */
-import { AddressError, PeerError } from '../errors.ts';
-import { type GuestMemory, Mdl, PAGE_BYTES } from '../memory/index.ts';
-import type { GpaRange } from '../wire/gpa-range.ts';
-import { GpaRangeReader } from '../wire/gpa-range.ts';
+import { AddressError, PeerError } from '../../errors.ts';
+import { type GuestMemory, Mdl, PAGE_BYTES } from '../../memory/index.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
+import { GpaRangeReader } from '../../wire/gpa-range.ts';
 import {
   type NtStatus,
   STATUS_INVALID_BUFFER_SIZE,
   STATUS_INVALID_PARAMETER,
   STATUS_SUCCESS,
-} from '../wire/ntstatus.ts';
+} from '../../wire/ntstatus.ts';
 import type { IncomingPacket } from './incoming-packet.ts';
 
 /** What became of a wish for external data: a chain, or the status that says why there is none. */

@@ -8,11 +8,11 @@
  * Two gates. Data leaves only while the channel runs; completions of incoming packets leave as long as there is a ring,
  * since a channel that is being paused waits for them.
  */
-import { PeerError } from '../errors.ts';
-import { PAGE_BYTES } from '../memory/index.ts';
-import { RingWrite, type RingWriter } from '../ring/index.ts';
-import type { GpaRange } from '../wire/gpa-range.ts';
-import { type NtStatus, STATUS_INVALID_BUFFER_SIZE, STATUS_SUCCESS } from '../wire/ntstatus.ts';
+import { PeerError } from '../../errors.ts';
+import { PAGE_BYTES } from '../../memory/index.ts';
+import { RingWrite, type RingWriter } from '../../ring/index.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
+import { type NtStatus, STATUS_INVALID_BUFFER_SIZE, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
 import {
   encodeGpaDirect,
   encodeGpaDirectPfns,
@@ -24,7 +24,7 @@ import {
   PacketType,
   PipeHeader,
   TRAILER_BYTES,
-} from '../wire/packet.ts';
+} from '../../wire/packet.ts';
 import { OutgoingPacket, OutgoingState } from './outgoing-packet.ts';
 import { OutgoingQueue } from './outgoing-queue.ts';
 import { encodePipe } from './pipe.ts';

@@ -1,9 +1,9 @@
 /** How large the rings of a channel are when nobody says. */
-import { PAGE_BYTES, spanPages } from '../memory/index.ts';
-import { align8 } from '../wire/align.ts';
-import { gpaRangeBytes } from '../wire/gpa-range.ts';
-import { DESCRIPTOR_BYTES, PipeHeader, TRAILER_BYTES } from '../wire/packet.ts';
-import type { ChannelSettings } from './settings.ts';
+import { PAGE_BYTES, spanPages } from '../../memory/index.ts';
+import { align8 } from '../../wire/align.ts';
+import { gpaRangeBytes } from '../../wire/gpa-range.ts';
+import { DESCRIPTOR_BYTES, PipeHeader, TRAILER_BYTES } from '../../wire/packet.ts';
+import type { ChannelSettings } from '../settings.ts';
 
 /** Data pages below which no ring is made. */
 const LEAST_PAGES = 4;

@@ -5,16 +5,16 @@
  * and delivered, if the channel runs, the driver is below its quota, and no packet before it waits to be delivered
  * again. What may not be taken yet stays in the ring.
  */
-import { PeerError } from '../errors.ts';
-import { PacketBuffer, RingRead, type RingReader } from '../ring/index.ts';
-import { align8 } from '../wire/align.ts';
-import { PacketType, PipeHeader, TRAILER_BYTES } from '../wire/packet.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
+import { PeerError } from '../../errors.ts';
+import { PacketBuffer, RingRead, type RingReader } from '../../ring/index.ts';
+import { align8 } from '../../wire/align.ts';
+import { PacketType, PipeHeader, TRAILER_BYTES } from '../../wire/packet.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import { Irql } from '../irql.ts';
+import type { ChannelSettings } from '../settings.ts';
 import { IncomingPacket, IncomingState } from './incoming-packet.ts';
-import { Irql } from './irql.ts';
 import { PayloadViews } from './payload-views.ts';
 import type { SendPath } from './send-path.ts';
-import type { ChannelSettings } from './settings.ts';
 import type { ChannelStatistics } from './statistics.ts';
 
 /** Why taking packets came to a pause. */

@@ -1,11 +1,11 @@
 /** A host's end of the bus for one guest: the control plane, the channels offered to it, and the way of its signals. */
-import { HostBus, type HostBusOptions, type HostOffer, type OfferParams } from '../bus/host/index.ts';
-import type { GuestMemory, Mdl } from '../memory/index.ts';
-import type { Guid } from '../wire/guid.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
-import type { HostEnvironment } from './environment.ts';
+import { HostBus, type HostBusOptions, type HostOffer, type OfferParams } from '../../bus/host/index.ts';
+import type { GuestMemory, Mdl } from '../../memory/index.ts';
+import type { Guid } from '../../wire/guid.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import type { HostEnvironment } from '../environment.ts';
+import type { Scheduler } from '../scheduler.ts';
 import { HostChannelSide } from './host-channel-side.ts';
-import type { Scheduler } from './scheduler.ts';
 
 /** What a channel says of itself. */
 export type ChannelOffer = OfferParams;
@@ -142,6 +142,11 @@ export class HostVmbus {
 
   unpin(mdl: Mdl): void {
     this.#pinner?.unpin(mdl);
+  }
+
+  /** The channels that are in use, for taps and statistics. */
+  get channels(): readonly ChannelEndpoint[] {
+    return [...this.#sides].map((side) => side.endpoint);
   }
 
   inspect(): object {

@@ -1,24 +1,24 @@
 /** A host's channel towards the bus: offers itself, takes up the rings that the guest brings, and lets go of them. */
-import type { HostDevice, HostOffer, HostOpenRequest } from '../bus/host/index.ts';
-import { PeerError } from '../errors.ts';
-import type { GuestMemory, Mdl } from '../memory/index.ts';
-import { RingMemory, RingReader, RingWriter } from '../ring/index.ts';
-import type { GpaRange } from '../wire/gpa-range.ts';
-import type { Guid } from '../wire/guid.ts';
+import type { HostDevice, HostOffer, HostOpenRequest } from '../../bus/host/index.ts';
+import { PeerError } from '../../errors.ts';
+import type { GuestMemory, Mdl } from '../../memory/index.ts';
+import { RingMemory, RingReader, RingWriter } from '../../ring/index.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
+import type { Guid } from '../../wire/guid.ts';
 import {
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_2,
   STATUS_NOT_FOUND,
   STATUS_SUCCESS,
-} from '../wire/ntstatus.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
-import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from './channel-side.ts';
-import { chainOf } from './external-data.ts';
-import { isReadOnly } from './gpadl-access.ts';
+} from '../../wire/ntstatus.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from '../channel-side.ts';
+import { isReadOnly } from '../gpadl-access.ts';
+import type { Ending } from '../life-cycle.ts';
+import { chainOf } from '../packets/external-data.ts';
+import type { Scheduler } from '../scheduler.ts';
 import type { ChannelOffer, HostVmbus } from './host-vmbus.ts';
-import type { Ending } from './life-cycle.ts';
-import type { Scheduler } from './scheduler.ts';
 
 export class HostChannelSide implements ChannelSide, HostDevice {
   /** A host reserves no memory-mapped I/O space; its guest does. */

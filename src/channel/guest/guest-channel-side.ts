@@ -1,21 +1,21 @@
 /** A guest's channel towards the bus: finds its offer, brings the rings, opens, and takes all of it apart again. */
 
-import type { GuestOffer } from '../bus/guest/index.ts';
-import { SystemError } from '../errors.ts';
-import { type GuestMemory, type Mdl, PAGE_BYTES } from '../memory/index.ts';
-import { RingMemory, RingReader, RingWriter } from '../ring/index.ts';
-import type { GpaRange } from '../wire/gpa-range.ts';
-import type { Guid } from '../wire/guid.ts';
-import { STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS } from '../wire/ntstatus.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
-import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from './channel-side.ts';
-import { markReadOnly, unmarkReadOnly } from './gpadl-access.ts';
+import type { GuestOffer } from '../../bus/guest/index.ts';
+import { SystemError } from '../../errors.ts';
+import { type GuestMemory, type Mdl, PAGE_BYTES } from '../../memory/index.ts';
+import { RingMemory, RingReader, RingWriter } from '../../ring/index.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
+import type { Guid } from '../../wire/guid.ts';
+import { STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
+import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from '../channel-side.ts';
+import { markReadOnly, unmarkReadOnly } from '../gpadl-access.ts';
+import type { Ending } from '../life-cycle.ts';
+import type { Scheduler } from '../scheduler.ts';
 import { type GuestSideAction, type GuestSideEvent, type GuestSideState, stepGuestSide } from './guest-side-moves.ts';
 import type { GuestVmbus, OfferTarget } from './guest-vmbus.ts';
-import type { Ending } from './life-cycle.ts';
 import type { MmioRange } from './mmio-space.ts';
 import { pagesForLargestPacket } from './ring-sizes.ts';
-import type { Scheduler } from './scheduler.ts';
 
 /** Pages that the guest donates for both rings, guest to host first. */
 interface RingPages {

@@ -1,8 +1,8 @@
 /** A packet from the peer: a private copy that belongs to the channel's pool, and to the driver until it completes. */
-import type { Mdl } from '../memory/index.ts';
-import { PacketBuffer, type RingReader } from '../ring/index.ts';
-import { PACKET_FLAG_COMPLETION_REQUESTED, PacketType, PipeHeader } from '../wire/packet.ts';
-import type { ChannelEndpoint } from './channel-endpoint.ts';
+import type { Mdl } from '../../memory/index.ts';
+import { PacketBuffer, type RingReader } from '../../ring/index.ts';
+import { PACKET_FLAG_COMPLETION_REQUESTED, PacketType, PipeHeader } from '../../wire/packet.ts';
+import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import { PayloadViews } from './payload-views.ts';
 import { checkPipeHeader } from './pipe.ts';
 

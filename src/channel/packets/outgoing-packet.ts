@@ -1,6 +1,6 @@
 /** A packet on its way out: from the send call to its one completion. */
-import { PacketBuffer } from '../ring/index.ts';
-import { type NtStatus, STATUS_SUCCESS } from '../wire/ntstatus.ts';
+import { PacketBuffer } from '../../ring/index.ts';
+import { type NtStatus, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
 
 /** Where an outgoing packet is. */
 export const OutgoingState = {

@@ -11,9 +11,9 @@
  * Source: Linux `drivers/hv/channel.c`, `__vmbus_open` and `vmbus_disconnect_ring`.
  */
 
-import { isLegal, type Moves, type Step, takeStep, to } from '../bus/moves.ts';
-import { assert } from '../errors.ts';
-import { type NtStatus, STATUS_SUCCESS } from '../wire/ntstatus.ts';
+import { isLegal, type Moves, type Step, takeStep, to } from '../../bus/moves.ts';
+import { assert } from '../../errors.ts';
+import { type NtStatus, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
 
 /** What is told when all is given back: that an open failed, or that the end asked for is reached. */
 export type Verdict = { readonly failedWith: NtStatus } | 'ended';

@@ -3,8 +3,14 @@
  *
  * Source: Linux `include/linux/hyperv.h`, `struct vmbuspipe_hdr`; checks: OpenVMM `vmbus_async` `pipe.rs`.
  */
-import { PeerError } from '../errors.ts';
-import { DESCRIPTOR_BYTES, encodeInBand, MAX_PIPE_PAYLOAD_BYTES, PipeHeader, PipePacketType } from '../wire/packet.ts';
+import { PeerError } from '../../errors.ts';
+import {
+  DESCRIPTOR_BYTES,
+  encodeInBand,
+  MAX_PIPE_PAYLOAD_BYTES,
+  PipeHeader,
+  PipePacketType,
+} from '../../wire/packet.ts';
 
 /** An in-band packet with flags and id 0, a pipe header, and the payload. @returns bytes of the packet */
 export function encodePipe(
