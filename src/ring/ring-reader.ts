@@ -8,7 +8,7 @@
  * Sources for the rules: Linux `drivers/hv/ring_buffer.c`, `hv_pkt_iter_*`; OpenVMM `vmbus_ring` `lib.rs`. Control words
  * are touched with `Atomics` (sequentially consistent). Our own index is never read back.
  */
-import { UsageError } from '../errors.ts';
+import { type PeerError, UsageError } from '../errors.ts';
 import { DESCRIPTOR_BYTES, PACKET_FLAG_COMPLETION_REQUESTED, PacketType, TRAILER_BYTES } from '../wire/packet.ts';
 import { ControlWord, FEATURE_PENDING_SEND_SIZE, freeBytes, isIndex } from './control-page.ts';
 import { copySlots } from './copy-slots.ts';
@@ -40,29 +40,31 @@ export interface RingReaderOptions extends RingEndOptions {
    * host. Otherwise they are a `PeerError`.
    */
   readonly passUnknownTypes?: boolean;
+  /**
+   * Packets longer than this are copied out through a temporary view of the ring: half the time at 4 KiB, but about a
+   * hundred bytes of garbage for each packet. It begins to pay at 384 bytes; never done unless given.
+   */
+  readonly viewCopyBytes?: number;
 }
 
-/** Up to here the slot loop beats `set`, which needs a fresh view of the ring; see `bench/`. */
-const SLOT_COPY_BYTES = 384;
+// Constants of this module's own are folded into compiled code; see `ring-writer.ts`.
+const EMPTY: RingRead = RingRead.Empty;
+const PACKET: RingRead = RingRead.Packet;
+const HEADER_BYTES = DESCRIPTOR_BYTES;
+const TAIL_BYTES = TRAILER_BYTES;
+const { In: IN, Out: OUT, InterruptMask: MASK, PendingSendBytes: PENDING } = ControlWord;
+const { InBand: IN_BAND, Completion: COMPLETION, GpaDirect: GPA_DIRECT, TransferPages: TRANSFER_PAGES } = PacketType;
+/** In the second word of a descriptor, whose upper half is the flags. */
+const UNDEFINED_FLAGS = ~PACKET_FLAG_COMPLETION_REQUESTED << 16;
 
 /** 8-byte units before the first range of an extended header. */
 const RANGES_AT_8 = 3;
 
 export class RingReader {
-  /** Of the packet that `peek` found, valid until `advance`; nobody but `peek` writes these. One of `PacketType`. */
-  packetType = 0;
-  /** From the descriptor to the payload, 8-byte units. */
-  dataOffset8 = 0;
-  /** Descriptor to padding, 8-byte units. */
-  length8 = 0;
-  /** Bit 0: a completion is wanted. */
-  flags = 0;
-  /** Transaction id: two opaque words, as signed 32-bit numbers. */
+  /** Transaction id of the packet that `peek` found: two opaque words, as signed 32-bit numbers. Only `peek` writes. */
   idLo = 0;
   idHi = 0;
-  /** Ranges announced, a u32: for the types that have ranges, else 0. That they are there is not checked. */
-  rangeCount = 0;
-  /** `length8 * 8`. */
+  /** `length8 * 8` of that packet: descriptor to padding. Only `peek` writes. */
   packetBytes = 0;
 
   /** Where `locatePacket` found the packet; see there. */
@@ -79,16 +81,20 @@ export class RingReader {
   readonly #inPlaceBytes: number;
   readonly #maxPacketBytes: number;
   readonly #passUnknownTypes: boolean;
+  readonly #viewCopyBytes: number;
   readonly #scratch = new PacketBuffer(0);
   /** Where the next packet is; runs ahead of what is released. */
   #out: number;
   #releasedOut: number;
-  /** The writer's index as last loaded and checked. */
-  #seenIn: number;
+  /** Bytes from there to the writer's index as last loaded and checked. */
+  #readableBytes = 0;
   /** Ring bytes of the packet peeked, trailer included; 0 if there is none. */
   #peekedBytes = 0;
-  /** First word of the extended header, loaded once with the range count. */
-  #headerLo = 0;
+  /** First words of the descriptor, and of the header behind it for the types that have ranges: loaded once. */
+  #word0 = 0;
+  #word1 = 0;
+  #word4 = 0;
+  #word5 = 0;
   /** The interrupt mask as we stored it last. */
   #mask = 1;
 
@@ -110,13 +116,14 @@ export class RingReader {
     this.#inPlaceBytes = ring.inPlaceBytes;
     this.#maxPacketBytes = options.maxPacketBytes ?? ring.dataBytes;
     this.#passUnknownTypes = options.passUnknownTypes ?? false;
+    this.#viewCopyBytes = options.viewCopyBytes ?? ring.dataBytes;
     // The one time that we look at our own index; a ring that was used before goes on where it stood.
-    const found = Atomics.load(ring.control, ControlWord.Out);
+    const found = Atomics.load(ring.control, OUT);
     if (!isIndex(found, ring.dataBytes)) throw badIndex('read', found, ring.dataBytes, this.#where);
     this.#out = found;
     this.#releasedOut = found;
-    this.#seenIn = this.#loadIn();
-    Atomics.store(ring.control, ControlWord.InterruptMask, 1); // pairs with the load in `RingWriter.publish`
+    this.#lookAtIn();
+    Atomics.store(ring.control, MASK, 1); // pairs with the load in `RingWriter.publish`
   }
 
   /**
@@ -126,52 +133,67 @@ export class RingReader {
    *   `ERR_RING_RANGES`: the ring is broken for good
    */
   peek(): RingRead {
-    if (this.#peekedBytes !== 0) return RingRead.Packet;
+    if (this.#peekedBytes !== 0) return PACKET;
+    // Shared memory is looked at only when the last look says empty.
+    if (this.#readableBytes === 0 && this.#lookAtIn() === 0) return EMPTY;
     const at = this.#out;
-    let readable = this.#seenIn - at;
-    if (readable === 0) {
-      this.#seenIn = this.#loadIn(); // shared memory is looked at only when the last look says empty
-      readable = this.#seenIn - at;
-      if (readable === 0) return RingRead.Empty;
-    }
-    if (readable < 0) readable += this.#dataBytes;
-    if (readable < DESCRIPTOR_BYTES) throw tooLittle(readable, at, this.#where);
-    let word0: number;
-    let word1: number;
-    if (at + DESCRIPTOR_BYTES <= this.#inPlaceBytes) {
+    const readable = this.#readableBytes;
+    if (readable < HEADER_BYTES) throw tooLittle(readable, at, this.#where);
+    if (at + HEADER_BYTES <= this.#inPlaceBytes) {
       const words = this.#words;
       const word = at >>> 2;
-      word0 = words[word] as number;
-      word1 = words[word + 1] as number;
+      this.#word0 = words[word] as number;
+      this.#word1 = words[word + 1] as number;
       this.idLo = words[word + 2] as number;
       this.idHi = words[word + 3] as number;
     } else {
-      word0 = this.#loadWord(at);
-      word1 = this.#loadWord(at + 4);
+      this.#word0 = this.#loadWord(at);
+      this.#word1 = this.#loadWord(at + 4);
       this.idLo = this.#loadWord(at + 8);
       this.idHi = this.#loadWord(at + 12);
     }
-    const packetType = word0 & 0xffff;
+    const word0 = this.#word0;
+    const word1 = this.#word1;
     const dataOffset8 = word0 >>> 16;
-    const length8 = word1 & 0xffff;
-    const flags = word1 >>> 16;
-    if (dataOffset8 < 2) throw badDataOffset(dataOffset8, 2, at, this.#where);
-    if (length8 < dataOffset8) throw badLength(length8, dataOffset8, at, this.#where);
+    const packetBytes = (word1 & 0xffff) * 8;
     // Our look at the write index may be old, but an index of the writer is always the end of a packet.
-    if (length8 * 8 > readable - TRAILER_BYTES) throw pastEnd(length8, readable, at, this.#where);
-    if (length8 * 8 > this.#maxPacketBytes) throw tooLong(length8, this.#maxPacketBytes, at, this.#where);
-    if ((flags & ~PACKET_FLAG_COMPLETION_REQUESTED) !== 0) throw badFlags(flags, at, this.#where);
-    this.rangeCount = 0;
-    if (packetType !== PacketType.InBand && packetType !== PacketType.Completion) {
-      this.#peekRanges(packetType, dataOffset8, at);
-    }
-    this.packetType = packetType;
-    this.dataOffset8 = dataOffset8;
-    this.length8 = length8;
-    this.flags = flags;
-    this.packetBytes = length8 * 8;
-    this.#peekedBytes = length8 * 8 + TRAILER_BYTES;
-    return RingRead.Packet;
+    const isSound =
+      dataOffset8 >= 2 &&
+      packetBytes >= dataOffset8 * 8 &&
+      packetBytes <= readable - TAIL_BYTES &&
+      packetBytes <= this.#maxPacketBytes &&
+      (word1 & UNDEFINED_FLAGS) === 0;
+    if (!isSound) throw this.#fault(at, readable);
+    const packetType = word0 & 0xffff;
+    if (packetType !== IN_BAND && packetType !== COMPLETION) this.#peekRanges(packetType, dataOffset8, at);
+    this.packetBytes = packetBytes;
+    this.#peekedBytes = packetBytes + TAIL_BYTES;
+    return PACKET;
+  }
+
+  /** One of `PacketType`; this and what follows is of the packet that `peek` found, valid until `advance`. */
+  get packetType(): number {
+    return this.#word0 & 0xffff;
+  }
+
+  /** From the descriptor to the payload, 8-byte units. */
+  get dataOffset8(): number {
+    return this.#word0 >>> 16;
+  }
+
+  /** Descriptor to padding, 8-byte units. */
+  get length8(): number {
+    return this.#word1 & 0xffff;
+  }
+
+  /** Bit 0: a completion is wanted. */
+  get flags(): number {
+    return this.#word1 >>> 16;
+  }
+
+  /** Ranges announced, a u32: for the types that have ranges, else 0. That they are there is not checked. */
+  get rangeCount(): number {
+    return this.#hasRanges() ? this.#word5 >>> 0 : 0;
   }
 
   /**
@@ -187,20 +209,20 @@ export class RingReader {
     target.ensure(packetBytes);
     if (at + packetBytes > this.#inPlaceBytes) {
       this.#ring.copyOut(at, target, 0, packetBytes);
-    } else if (packetBytes <= SLOT_COPY_BYTES) {
+    } else if (packetBytes <= this.#viewCopyBytes) {
       // The two slots of the descriptor are written below.
       copySlots(target.slots, target.words, 2, this.#slots, this.#words, (at >>> 3) + 2, (packetBytes >>> 3) - 2);
     } else {
       target.bytes.set(this.#bytes.subarray(at, at + packetBytes), 0);
     }
     const words = target.words;
-    words[0] = this.packetType | (this.dataOffset8 << 16);
-    words[1] = this.length8 | (this.flags << 16);
+    words[0] = this.#word0;
+    words[1] = this.#word1;
     words[2] = this.idLo;
     words[3] = this.idHi;
     if (this.#hasRanges()) {
-      words[4] = this.#headerLo;
-      words[5] = this.rangeCount;
+      words[4] = this.#word4;
+      words[5] = this.#word5;
     }
     target.packetBytes = packetBytes;
   }
@@ -232,6 +254,7 @@ export class RingReader {
     if (step === 0) throw nothingPeeked();
     const next = this.#out + step;
     this.#out = next >= this.#dataBytes ? next - this.#dataBytes : next;
+    this.#readableBytes -= step;
     this.#peekedBytes = 0;
   }
 
@@ -246,10 +269,10 @@ export class RingReader {
     if (next === before) return false;
     this.#releasedOut = next;
     // Pairs with the loads in `RingWriter` (`reserve`, `publish`, `awaitRoom`): our loads of the packets are done.
-    Atomics.store(this.#control, ControlWord.Out, next);
+    Atomics.store(this.#control, OUT, next);
     // Pairs with the store in `RingWriter.awaitRoom`, which stores this and then loads the read index: one of us sees
     // the other.
-    const pending = Atomics.load(this.#control, ControlWord.PendingSendBytes);
+    const pending = Atomics.load(this.#control, PENDING);
     return pending !== 0 && this.#isRoomMade(pending, before, next);
   }
 
@@ -277,8 +300,7 @@ export class RingReader {
   unmask(): boolean {
     if (this.#out !== this.#releasedOut) throw new UsageError('ERR_STATE', 'release before unmasking signals');
     this.#storeMask(0);
-    this.#seenIn = this.#loadIn();
-    if (this.#seenIn === this.#out) return false;
+    if (this.#lookAtIn() === 0) return false;
     this.#storeMask(1);
     return true;
   }
@@ -298,8 +320,7 @@ export class RingReader {
 
   /** Looks whether packets wait. @throws PeerError `ERR_RING_INDEX` */
   loadIsEmpty(): boolean {
-    if (this.#seenIn === this.#out) this.#seenIn = this.#loadIn();
-    return this.#seenIn === this.#out;
+    return this.#readableBytes === 0 && this.#lookAtIn() === 0;
   }
 
   /** Our side as we know it; shared memory is not looked at. */
@@ -308,7 +329,7 @@ export class RingReader {
     isContiguous: boolean;
     out: number;
     releasedOut: number;
-    seenIn: number;
+    readableBytes: number;
     isMasked: boolean;
     peekedBytes: number;
   } {
@@ -317,10 +338,20 @@ export class RingReader {
       isContiguous: this.#ring.isContiguous,
       out: this.#out,
       releasedOut: this.#releasedOut,
-      seenIn: this.#seenIn,
+      readableBytes: this.#readableBytes,
       isMasked: this.isMasked,
       peekedBytes: this.#peekedBytes === 0 ? 0 : this.packetBytes,
     };
+  }
+
+  /** What is wrong with the descriptor that `peek` loaded: the first rule, in this order, that it breaks. */
+  #fault(at: number, readable: number): PeerError {
+    const { dataOffset8, length8, flags } = this;
+    if (dataOffset8 < 2) return badDataOffset(dataOffset8, 2, at, this.#where);
+    if (length8 < dataOffset8) return badLength(length8, dataOffset8, at, this.#where);
+    if (length8 * 8 > readable - TRAILER_BYTES) return pastEnd(length8, readable, at, this.#where);
+    if (length8 * 8 > this.#maxPacketBytes) return tooLong(length8, this.#maxPacketBytes, at, this.#where);
+    return badFlags(flags, at, this.#where);
   }
 
   /** The part of `peek` for types that are neither in-band nor completion. */
@@ -330,13 +361,14 @@ export class RingReader {
       throw badType(packetType, at, this.#where);
     }
     if (dataOffset8 < RANGES_AT_8) throw badDataOffset(dataOffset8, RANGES_AT_8, at, this.#where);
-    this.#headerLo = this.#loadWord(at + DESCRIPTOR_BYTES);
-    this.rangeCount = this.#loadWord(at + DESCRIPTOR_BYTES + 4) >>> 0;
-    if (packetType === PacketType.GpaDirect && this.rangeCount === 0) throw noRanges(at, this.#where);
+    this.#word4 = this.#loadWord(at + DESCRIPTOR_BYTES);
+    this.#word5 = this.#loadWord(at + DESCRIPTOR_BYTES + 4);
+    if (packetType === PacketType.GpaDirect && this.#word5 === 0) throw noRanges(at, this.#where);
   }
 
   #hasRanges(): boolean {
-    return this.packetType === PacketType.GpaDirect || this.packetType === PacketType.TransferPages;
+    const packetType = this.#word0 & 0xffff;
+    return packetType === GPA_DIRECT || packetType === TRANSFER_PAGES;
   }
 
   /** @param at byte offset in the ring, perhaps behind its end */
@@ -365,14 +397,21 @@ export class RingReader {
 
   #storeMask(value: 0 | 1): void {
     // Pairs with the load in `RingWriter.publish`. What was there is what we stored last, or somebody else wrote it.
-    const found = Atomics.exchange(this.#control, ControlWord.InterruptMask, value);
+    const found = Atomics.exchange(this.#control, MASK, value);
     if (found !== this.#mask) throw badMask(found, this.#mask, this.#where);
     this.#mask = value;
   }
 
+  /** Looks where the writer is now. @returns bytes to read */
+  #lookAtIn(): number {
+    const readable = this.#loadIn() - this.#out;
+    this.#readableBytes = readable < 0 ? readable + this.#dataBytes : readable;
+    return this.#readableBytes;
+  }
+
   /** The writer's index, checked. Pairs with the store in `RingWriter.publish`: the packets before it are there. */
   #loadIn(): number {
-    const index = Atomics.load(this.#control, ControlWord.In);
+    const index = Atomics.load(this.#control, IN);
     if (!isIndex(index, this.#dataBytes)) throw badIndex('write', index, this.#dataBytes, this.#where);
     return index;
   }

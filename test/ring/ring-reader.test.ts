@@ -42,8 +42,18 @@ test('peek shows the descriptor, copyPacket the packet, and advance and release 
   expect(reader.unreleasedBytes).toBe(0);
 });
 
-test.each([0, 8, 16, 376, 384, 392, 1000, 3000])('a payload of %d bytes comes out as it went in', (payloadBytes) => {
-  const { reader, writer } = someRing({ dataBytes: 8192 });
+test.each([
+  [0, undefined],
+  [8, undefined],
+  [3000, undefined],
+  [368, 384],
+  [376, 384],
+  [3000, 384],
+])('a payload of %d bytes comes out as it went in (views above %s)', (payloadBytes, viewCopyBytes) => {
+  const { reader, writer } = someRing({
+    dataBytes: 8192,
+    ...(viewCopyBytes === undefined ? {} : { reader: { viewCopyBytes } }),
+  });
   const packet = new PacketBuffer(0);
   const payload = countingBytes(payloadBytes, 1);
   writer.stage(0, 1, 0, payload);
@@ -411,7 +421,7 @@ test('inspecting a reader shows where it stands', () => {
     isContiguous: true,
     out: 8,
     releasedOut: 8,
-    seenIn: 40,
+    readableBytes: 32,
     isMasked: true,
     peekedBytes: 24,
   });

@@ -1,0 +1,43 @@
+/** What ran the benchmark: figures mean nothing without it. */
+import { execFileSync } from 'node:child_process';
+import { cpus, totalmem } from 'node:os';
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryMb: number;
+  readonly platform: string;
+  readonly node: string;
+  readonly v8: string;
+  /** Short hash, with `+` when files differ from it; `unknown` outside a checkout. */
+  readonly commit: string;
+  /** ISO 8601, UTC. */
+  readonly date: string;
+}
+
+export function describeMachine(): Machine {
+  const list = cpus();
+  return {
+    cpu: list[0]?.model.trim() ?? 'unknown',
+    cores: list.length,
+    memoryMb: Math.round(totalmem() / 2 ** 20),
+    platform: `${process.platform} ${process.arch}`,
+    node: process.version,
+    v8: process.versions.v8,
+    commit: currentCommit(),
+    date: new Date().toISOString(),
+  };
+}
+
+function currentCommit(): string {
+  try {
+    const commit = git('rev-parse', '--short', 'HEAD');
+    return git('status', '--porcelain') === '' ? commit : `${commit}+`;
+  } catch {
+    return 'unknown'; // a package without its repository, or no git
+  }
+}
+
+function git(...command: string[]): string {
+  return execFileSync('git', command, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+}

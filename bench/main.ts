@@ -1,0 +1,70 @@
+/**
+ * `npm run bench -- [FILTER] [--json FILE] [--list]`
+ *
+ * Prints one table. FILTER is part of a suite's or contest's name; `--json` keeps the figures with the processor, the
+ * Node version, the commit and the date. `npm run bench -- compare OLD.json NEW.json` prints what changed.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { compareReports } from './harness/compare.ts';
+import { describeMachine } from './harness/machine.ts';
+import { formatTable, type Report, type Row } from './harness/report.ts';
+import { SUITES } from './suites/index.ts';
+
+const USAGE = 'usage: npm run bench -- [FILTER] [--json FILE] [--list] | compare OLD.json NEW.json';
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { json: { type: 'string' }, list: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  });
+  if (values.help === true) return console.log(USAGE);
+  if (values.list === true) return console.log(SUITES.map(({ name, title }) => `${name}  ${title}`).join('\n'));
+  if (positionals[0] === 'compare') {
+    const [, before, after] = positionals;
+    if (before === undefined || after === undefined || positionals.length > 3)
+      throw new TypeError('compare takes two files');
+    return console.log(compareReports(readReport(before), readReport(after)));
+  }
+  if (positionals.length > 1) throw new TypeError('one filter at most');
+  const report = await runSuites(positionals[0] ?? '');
+  console.log(formatTable(report.rows));
+  console.log(`\n${report.notes.map((note) => `- ${note}`).join('\n')}`);
+  const { cpu, cores, node, commit, date } = report.machine;
+  console.log(`\n${cpu}, ${cores} cores, Node ${node}, commit ${commit}, ${date}`);
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
+  if (report.rows.length === 0) {
+    console.error(`nothing is called ${positionals[0]}`);
+    process.exitCode = 1;
+  }
+}
+
+async function runSuites(filter: string): Promise<Report> {
+  const rows: Row[] = [];
+  const notes: string[] = [];
+  for (const suite of SUITES) {
+    const isWhole = suite.name.includes(filter);
+    const suiteRows = await suite.run({
+      wants: (contest) => isWhole || contest.includes(filter),
+      progress: (text) => console.error(`${suite.name}: ${text}`),
+      note: (text) => notes.push(`${suite.name}: ${text}`),
+    });
+    rows.push(...suiteRows);
+  }
+  return { version: 1, machine: describeMachine(), notes, rows };
+}
+
+function readReport(file: string): Report {
+  const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+  if (report.version !== 1) throw new TypeError(`${file} is not a report of version 1`);
+  return report;
+}
+
+try {
+  await main();
+} catch (error) {
+  // Wrong usage is a line and exit code 2; anything else is a bug in a benchmark and shows its stack.
+  if (!(error instanceof TypeError)) throw error;
+  console.error(`${error.message}\n${USAGE}`);
+  process.exitCode = 2;
+}
