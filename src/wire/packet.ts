@@ -307,7 +307,8 @@ const WORD_COPY_BYTES = 24;
 /** A payload shorter than its buffer needs a subarray for `set`: the one allocation here, so only when it is long. */
 const INEXACT_WORD_COPY_BYTES = 256;
 
-function encodePayload(
+/** A payload and the zeros that pad it to 8; the last part of every encoder here. @param at byte offset, a multiple of 8 */
+export function encodePayload(
   words: Int32Array,
   bytes: Uint8Array,
   at: number,
