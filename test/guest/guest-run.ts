@@ -17,6 +17,8 @@ import type { ScenarioResult } from './scenarios/scenario.ts';
 
 const HERE = import.meta.dirname;
 const REPOSITORY = join(HERE, '../..');
+/** No C library, no start files: see the program's first lines. */
+const RING_TOOL_FLAGS = ['-O2', '-Wall', '-static', '-nostdlib', '-ffreestanding', '-fno-stack-protector'];
 const RESULT_DISK_BYTES = 2 ** 30;
 
 export interface GuestRunOptions {
@@ -47,7 +49,10 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
   mkdirSync(results, { recursive: true });
 
   const guestInitrd = join(work, 'guest.cpio');
-  buildGuestInitramfs({ kernel, busybox: tool('busybox'), programs: {}, scripts: join(HERE, 'l2') }, work, guestInitrd);
+  const ringTool = join(work, 'ring-tool');
+  run(tool('gcc'), [...RING_TOOL_FLAGS, '-o', ringTool, join(HERE, 'l2/ring-tool.c')]);
+  const programs = { 'ring-tool': ringTool };
+  buildGuestInitramfs({ kernel, busybox: tool('busybox'), programs, scripts: join(HERE, 'l2') }, work, guestInitrd);
   const diskImage = join(work, 'disk.img');
   buildDiskImage(tool('mke2fs'), work, diskImage);
   const isDirect = (await probeKvm()).state === 'usable';

@@ -1,7 +1,24 @@
 /** Every scenario, in the order in which they run. */
 import { bare, bareFour } from './bare.ts';
+import { customDevice } from './custom-device.ts';
 import { disk, diskTwo } from './disk.ts';
+import { hotPlug } from './hot-plug.ts';
+import { panic, panicWithoutBus } from './panic.ts';
+import { reboot } from './reboot.ts';
 import type { Scenario } from './scenario.ts';
+import { stop } from './stop.ts';
 import { versions } from './versions.ts';
 
-export const SCENARIOS: readonly Scenario[] = [bare, bareFour, versions, disk, diskTwo];
+export const SCENARIOS: readonly Scenario[] = [
+  bare,
+  bareFour,
+  versions,
+  disk,
+  diskTwo,
+  hotPlug,
+  customDevice,
+  reboot,
+  panic,
+  panicWithoutBus,
+  stop,
+];
