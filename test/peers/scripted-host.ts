@@ -137,7 +137,7 @@ export class ScriptedHost {
         monitorId: options.monitorId ?? 255,
         monitorAllocated: options.monitorAllocated ?? 0,
         dedicatedInterrupt: 1,
-        connectionId: options.connectionId ?? 0x2000 + channelId,
+        connectionId: options.connectionId ?? (0x2000 + channelId) >>> 0,
       }),
     );
   }

@@ -116,6 +116,11 @@ export class GuestBus {
     return this.#connection?.features ?? 0;
   }
 
+  /** The monitor pages in use, whoever supplied them. */
+  get monitorPages(): MonitorPages | undefined {
+    return this.#connection?.monitorPages;
+  }
+
   offers(): Iterable<GuestOffer> {
     return this.#channels.offers();
   }

@@ -76,9 +76,11 @@ interface Channel {
   state: GuestChannelState;
   openDone: Done | undefined;
   modifyDone: Done | undefined;
+  readonly gpadls: Set<GuestGpadl>;
 }
 
 interface GuestGpadl {
+  readonly channel: Channel;
   readonly relid: number;
   readonly id: number;
   readonly pageCount: number;
@@ -99,6 +101,8 @@ const MAX_CHANNEL_ID = EVENT_FLAGS_PER_SINT - 1;
 export class GuestChannels {
   readonly #context: GuestChannelContext;
   readonly #channels = new Map<number, Channel>();
+  /** The host offers sub-channels under the instance of their primary. */
+  readonly #byInstance = new Map<string, Set<GuestOffer>>();
   readonly #gpadls = new Map<number, GuestGpadl>();
   #nextGpadlId = FIRST_GPADL_ID;
 
@@ -124,8 +128,11 @@ export class GuestChannels {
       done(status, id);
       return id;
     }
+    const { channel } = this.#live(relid);
     const pageCount = ranges.reduce((sum, range) => sum + range.pfns.length, 0);
-    this.#gpadls.set(id, { relid, id, pageCount, state: { at: 'creating' }, done });
+    const gpadl: GuestGpadl = { channel, relid, id, pageCount, state: { at: 'creating' }, done };
+    this.#gpadls.set(id, gpadl);
+    channel.gpadls.add(gpadl);
     for (const message of messages) this.#context.send(message);
     return id;
   }
@@ -141,7 +148,7 @@ export class GuestChannels {
       throw new UsageError('ERR_STATE', `GPADL ${id} of channel ${gpadl.relid} is ${gpadl.state.at}`);
     }
     gpadl.done = done;
-    this.#moveGpadl(gpadl, { is: 'teardown', isRescinded: this.#channels.get(relid)?.state.at === 'rescinded' });
+    this.#moveGpadl(gpadl, { is: 'teardown', isRescinded: gpadl.channel.state.at === 'rescinded' });
   }
 
   open(relid: number, request: GuestOpenRequest, done: Done): void {
@@ -190,7 +197,7 @@ export class GuestChannels {
     const channel = this.#channels.get(relid);
     if (channel === undefined) return;
     this.#checkLegal(channel, { is: 'release' });
-    const held = this.#gpadlsOf(relid)[0];
+    const [held] = channel.gpadls;
     if (held !== undefined && channel.state.at !== 'rescinded') {
       throw new UsageError('ERR_STATE', `channel ${relid} has GPADL ${held.id}; tear it down first`);
     }
@@ -205,7 +212,7 @@ export class GuestChannels {
       throw new PeerError('ERR_MESSAGE', `offer with channel id ${relid}; ids are 1..${MAX_CHANNEL_ID}`);
     }
     if (this.#channels.has(relid)) throw new PeerError('ERR_MESSAGE', `channel id ${relid} is offered twice`);
-    const siblings = this.offers().filter((other) => !other.isRescinded && other.instanceId === fields.instanceId);
+    const siblings = [...(this.#byInstance.get(fields.instanceId) ?? [])].filter((other) => !other.isRescinded);
     const twin = siblings.find((other) => other.subchannelIndex === fields.subchannelIndex);
     if (twin !== undefined) {
       this.#context.sendIfRoom(RelIdReleased.encode({ channelId: relid }));
@@ -222,8 +229,11 @@ export class GuestChannels {
       state: { at: 'offered' },
       openDone: undefined,
       modifyDone: undefined,
+      gpadls: new Set(),
     };
     this.#channels.set(relid, channel);
+    const members = this.#byInstance.get(fields.instanceId) ?? new Set<GuestOffer>();
+    this.#byInstance.set(fields.instanceId, members.add(channel.offer));
     return channel.offer;
   }
 
@@ -265,14 +275,14 @@ export class GuestChannels {
   }
 
   inspect(): GuestChannelTree[] {
-    return [...this.#channels].map(([relid, { offer, state, modifyDone }]) => ({
+    return [...this.#channels].map(([relid, { offer, state, modifyDone, gpadls }]) => ({
       relid,
       interfaceId: offer.interfaceId,
       instanceId: offer.instanceId,
       subchannelIndex: offer.subchannelIndex,
       state: state.at,
       isModifying: modifyDone !== undefined,
-      gpadls: this.#gpadlsOf(relid).map((gpadl) => ({
+      gpadls: [...gpadls].map((gpadl) => ({
         id: gpadl.id,
         state: gpadl.state.at,
         pageCount: gpadl.pageCount,
@@ -307,10 +317,6 @@ export class GuestChannels {
     return { channel, connection };
   }
 
-  #gpadlsOf(relid: number): GuestGpadl[] {
-    return [...this.#gpadls.values()].filter((gpadl) => gpadl.relid === relid);
-  }
-
   /** Not used again before 2^32 others were: a late answer about an old one meets no new one. */
   #newGpadlId(): number {
     let id = this.#nextGpadlId;
@@ -329,8 +335,16 @@ export class GuestChannels {
     const { relid } = channel.offer;
     const { next, actions } = stepGuestChannel(channel.state, event, `channel ${relid}`);
     channel.state = next;
-    if (next.at === 'gone') this.#channels.delete(relid);
+    if (next.at === 'gone') this.#forget(channel);
     for (const action of actions) this.#do(channel, action, openMessage);
+  }
+
+  #forget(channel: Channel): void {
+    const { relid, instanceId } = channel.offer;
+    const members = this.#byInstance.get(instanceId);
+    members?.delete(channel.offer);
+    if (members?.size === 0) this.#byInstance.delete(instanceId);
+    this.#channels.delete(relid);
   }
 
   #do(channel: Channel, action: GuestChannelAction, openMessage: Uint8Array | undefined): void {
@@ -365,7 +379,7 @@ export class GuestChannels {
     const { modifyDone } = channel;
     channel.modifyDone = undefined;
     modifyDone?.(status);
-    for (const gpadl of this.#gpadlsOf(channel.offer.relid)) {
+    for (const gpadl of [...channel.gpadls]) {
       // A callback just run may have ended this one already.
       if (gpadl.state.at === 'gone') continue;
       this.#moveGpadl(gpadl, { is: 'channelEnded', status, isGone: channel.state.at === 'gone' });
@@ -375,7 +389,10 @@ export class GuestChannels {
   #moveGpadl(gpadl: GuestGpadl, event: GuestGpadlEvent): void {
     const { next, actions } = stepGuestGpadl(gpadl.state, event, `GPADL ${gpadl.id}`);
     gpadl.state = next;
-    if (next.at === 'gone') this.#gpadls.delete(gpadl.id);
+    if (next.at === 'gone') {
+      this.#gpadls.delete(gpadl.id);
+      gpadl.channel.gpadls.delete(gpadl);
+    }
     for (const action of actions) this.#doGpadl(gpadl, action);
   }
 

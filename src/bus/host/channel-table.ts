@@ -23,6 +23,8 @@ const MONITOR_ID_COUNT = 32 * MONITOR_GROUPS;
 /** One offered channel. Only `HostChannels` writes to it. */
 export interface HostChannel {
   readonly params: Required<OfferParams>;
+  /** Of `params`; two live offers of one guest never share it. */
+  readonly key: string;
   readonly device: HostDevice;
   state: ChannelState;
   /** 0 while it has none. */
@@ -33,9 +35,13 @@ export interface HostChannel {
   ring: Gpadl | undefined;
 }
 
-/** Two offers of one guest never share this at the same time. */
 export function keyOf(params: Required<OfferParams>): string {
-  return `${params.interfaceId}/${params.instanceId}/${params.subchannelIndex}`;
+  return `${deviceKeyOf(params)}/${params.subchannelIndex}`;
+}
+
+/** What a primary channel and its sub-channels have in common. */
+function deviceKeyOf(params: Required<OfferParams>): string {
+  return `${params.interfaceId}/${params.instanceId}`;
 }
 
 /** What the guest signals, unless it chose an id itself. The guest takes it as opaque. */
@@ -45,6 +51,7 @@ export function connectionIdOf(channel: Pick<HostChannel, 'params' | 'relid'>): 
 
 export class ChannelTable {
   readonly #channels = new Set<HostChannel>();
+  readonly #byDevice = new Map<string, Set<HostChannel>>();
   readonly #byRelid = new Map<number, HostChannel>();
   readonly #monitorIds = new Set<number>();
 
@@ -73,19 +80,16 @@ export class ChannelTable {
     );
   }
 
-  /** The channels under one key: at most one live one, and one revoked one that the guest has not released. */
-  withKey(key: string): HostChannel[] {
-    return [...this.#channels].filter((channel) => keyOf(channel.params) === key);
-  }
-
   /** The channels of one device (primary and sub-channels), `channel` first. */
   family(channel: HostChannel): HostChannel[] {
-    const { interfaceId, instanceId } = channel.params;
-    const others = [...this.#channels].filter(
-      (other) =>
-        other !== channel && other.params.instanceId === instanceId && other.params.interfaceId === interfaceId,
-    );
-    return [channel, ...others];
+    const members = this.#byDevice.get(deviceKeyOf(channel.params)) ?? [];
+    return [channel, ...[...members].filter((member) => member !== channel)];
+  }
+
+  /** The channels under one key: at most one live one, and older ones that the guest has not released yet. */
+  twins(params: Required<OfferParams>): HostChannel[] {
+    const members = this.#byDevice.get(deviceKeyOf(params)) ?? [];
+    return [...members].filter((member) => member.params.subchannelIndex === params.subchannelIndex);
   }
 
   all(): HostChannel[] {
@@ -93,6 +97,9 @@ export class ChannelTable {
   }
 
   add(channel: HostChannel): void {
+    const deviceKey = deviceKeyOf(channel.params);
+    const members = this.#byDevice.get(deviceKey) ?? new Set<HostChannel>();
+    this.#byDevice.set(deviceKey, members.add(channel));
     this.#channels.add(channel);
   }
 
@@ -125,6 +132,10 @@ export class ChannelTable {
 
   remove(channel: HostChannel): void {
     assert(channel.relid === 0, `channel ${channel.relid} is removed while it has an id`);
+    const deviceKey = deviceKeyOf(channel.params);
+    const members = this.#byDevice.get(deviceKey);
+    members?.delete(channel);
+    if (members?.size === 0) this.#byDevice.delete(deviceKey);
     this.#channels.delete(channel);
   }
 }

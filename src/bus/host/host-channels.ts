@@ -65,7 +65,7 @@ export class HostChannels {
   /** @throws UsageError `ERR_STATE` for a key that is offered already, `ERR_RESOURCES` for one channel too many */
   add(params: Required<OfferParams>, device: HostDevice): HostChannel {
     const key = keyOf(params);
-    const twins = this.table.withKey(key).filter((twin) => twin.state.at !== 'gone');
+    const twins = this.table.twins(params).filter((twin) => twin.state.at !== 'gone');
     if (twins.some((twin) => twin.state.at !== 'revoked'))
       throw new UsageError('ERR_STATE', `${key} is offered already`);
     const isHeld = twins.length > 0;
@@ -75,6 +75,7 @@ export class HostChannels {
     }
     const channel: HostChannel = {
       params,
+      key,
       device,
       state: { at: isHeld ? 'held' : 'unassigned' },
       relid: 0,
@@ -366,7 +367,7 @@ export class HostChannels {
     if (this.gpadls.ofChannel(relid).length > 0) return;
     this.table.freeRelid(channel);
     if (state.at === 'gone') this.table.remove(channel);
-    const heir = this.table.withKey(keyOf(channel.params)).find((other) => other.state.at === 'held');
+    const heir = this.table.twins(channel.params).find((other) => other.state.at === 'held');
     if (heir !== undefined && this.#context.isOffering()) this.#assign(heir, relid);
     this.#context.settled();
   }
@@ -391,7 +392,7 @@ function signalConnectionOf(channel: HostChannel): number | undefined {
 }
 
 function subjectOf(channel: HostChannel): string {
-  return channel.relid === 0 ? `offer ${keyOf(channel.params)}` : `channel ${channel.relid}`;
+  return channel.relid === 0 ? `offer ${channel.key}` : `channel ${channel.relid}`;
 }
 
 function unknownChannel(relid: number): PeerError {

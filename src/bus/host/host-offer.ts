@@ -1,7 +1,7 @@
 /** The handle on one offered channel that a device holds. */
 
 import type { ChannelState } from './channel-moves.ts';
-import { connectionIdOf, type HostChannel, keyOf } from './channel-table.ts';
+import { connectionIdOf, type HostChannel } from './channel-table.ts';
 import type { GpadlTable } from './gpadl-table.ts';
 import type { HostChannels } from './host-channels.ts';
 import type { HostGpadl } from './host-device.ts';
@@ -20,7 +20,7 @@ export class HostOffer {
 
   /** Interface, instance and sub-channel index: unique among the offers of a guest. */
   get key(): string {
-    return keyOf(this.#channel.params);
+    return this.#channel.key;
   }
 
   /** Channel id, 1..2047; 0 while the guest does not know the channel. */
@@ -86,10 +86,10 @@ export class HostOffer {
 }
 
 export function inspectChannel(channel: HostChannel, table: GpadlTable): HostOfferTree {
-  const { params, relid, monitorId, state, ring } = channel;
+  const { key, relid, monitorId, state, ring } = channel;
   const gpadls = relid === 0 ? [] : table.ofChannel(relid);
   return {
-    key: keyOf(params),
+    key,
     relid,
     connectionId: relid === 0 ? 0 : connectionIdOf(channel),
     monitorId,
