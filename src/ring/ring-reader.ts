@@ -86,7 +86,7 @@ export class RingReader {
   /** Where the next packet is; runs ahead of what is released. */
   #out: number;
   #releasedOut: number;
-  /** Bytes from there to the writer's index as last loaded and checked. */
+  /** Bytes from `#out` to the writer's index as last loaded and checked. */
   #readableBytes = 0;
   /** Ring bytes of the packet peeked, trailer included; 0 if there is none. */
   #peekedBytes = 0;

@@ -91,7 +91,7 @@ test('a packet may be as long as the ring less one slot', () => {
 describe.each([false, true])('what a peer can break (scattered pages: %s)', (isScattered) => {
   const options = { dataBytes: 8192, isScattered };
 
-  test.each([0x2000, 4, 0xffff_fff8, 0x8000_0000, 0x7fff_fff8])('row 1, 2: a write index of %i', (index) => {
+  test.each([0x2000, 4, 0xffff_fff8, 0x8000_0000, 0x7fff_fff8])('a write index of %i', (index) => {
     const { reader, ring, control } = someRing(options);
     reader.unmask();
     control[IN] = index;
@@ -102,7 +102,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(() => new RingReader(ring)).toThrow(code('ERR_RING_INDEX'));
   });
 
-  test('row 1: a write index outside, met while room is released', () => {
+  test('a write index outside, met while room is released', () => {
     const { reader, writer, control } = someRing(options);
     writer.stage(0, 1, 0, new Uint8Array(0));
     writer.publish();
@@ -115,18 +115,18 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(control[OUT]).toBe(24);
   });
 
-  test('row 3: fewer bytes than a descriptor', () => {
+  test('fewer bytes than a descriptor', () => {
     expect(() => ringWith(new Uint8Array(8), 8, options).reader.peek()).toThrow(code('ERR_RING_AVAILABLE'));
   });
 
-  test.each([0, 1])('row 4: data that begins at %i times 8', (dataOffset8) => {
+  test.each([0, 1])('data that begins at %i times 8', (dataOffset8) => {
     const packet = hexBytes('06 00 02 00 02 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00');
     packet[2] = dataOffset8;
 
     expect(() => ringWith(packet, 24, options).reader.peek()).toThrow(code('ERR_RING_LENGTHS'));
   });
 
-  test.each([0, 1, 2])('row 5: a length of %i times 8 with data at 3 times 8', (length8) => {
+  test.each([0, 1, 2])('a length of %i times 8 with data at 3 times 8', (length8) => {
     const packet = hexBytes('06 00 03 00 02 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00');
     packet[4] = length8;
 
@@ -134,21 +134,21 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
   });
 
   test.each([
-    ['row 6: a packet longer than what is there', 16],
-    ['row 7: a packet without its trailer', 24],
+    ['a packet longer than what is there', 16],
+    ['a packet without its trailer', 24],
   ])('%s', (_, readable) => {
     const packet = hexBytes('06 00 02 00 03 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00');
 
     expect(() => ringWith(packet, readable, options).reader.peek()).toThrow(code('ERR_RING_LENGTHS'));
   });
 
-  test('row 6: the longest length that there is', () => {
+  test('the longest length that there is', () => {
     const packet = hexBytes('06 00 02 00 ff ff 00 00  01 00 00 00 00 00 00 00');
 
     expect(() => ringWith(packet, 8184, options).reader.peek()).toThrow(code('ERR_RING_LENGTHS'));
   });
 
-  test.each([0, 1, 2, 3, 4, 5, 8, 10, 12, 13, 0xffff])('row 9: type %i', (type) => {
+  test.each([0, 1, 2, 3, 4, 5, 8, 10, 12, 13, 0xffff])('type %i', (type) => {
     const packet = hexBytes('00 00 02 00 02 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00');
     packet[0] = type;
     packet[1] = type >>> 8;
@@ -162,7 +162,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(reader.peek()).toBe(RingRead.Empty);
   });
 
-  test.each([2, 3, 0x8000])('row 10: flags %i', (flags) => {
+  test.each([2, 3, 0x8000])('flags %i', (flags) => {
     const packet = hexBytes('06 00 02 00 02 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00');
     packet[6] = flags;
     packet[7] = flags >>> 8;
@@ -170,7 +170,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(() => ringWith(packet, 24, options).reader.peek()).toThrow(code('ERR_RING_FLAGS'));
   });
 
-  test('row 11: a GPA-direct packet without a range', () => {
+  test('a GPA-direct packet without a range', () => {
     const packet = hexBytes(`
       09 00 03 00 03 00 01 00  01 00 00 00 00 00 00 00
       ff ff ff ff  00 00 00 00   00 00 00 00 00 00 00 00
@@ -179,7 +179,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(() => ringWith(packet, 32, options).reader.peek()).toThrow(code('ERR_RING_RANGES'));
   });
 
-  test.each([7, 9])('row 12: type %i with data where its header should be', (type) => {
+  test.each([7, 9])('type %i with data where its header should be', (type) => {
     const packet = hexBytes(
       '09 00 02 00 03 00 01 00  01 00 00 00 00 00 00 00  00 00 00 00  01 00 00 00  00 00 00 00 00 00 00 00',
     );
@@ -188,7 +188,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(() => ringWith(packet, 32, options).reader.peek()).toThrow(code('ERR_RING_LENGTHS'));
   });
 
-  test('row 13: more ranges than there is room for are not judged here, but shown as they were announced', () => {
+  test('more ranges than there is room for are not judged here, but shown as they were announced', () => {
     const packet = hexBytes(`
       09 00 03 00 03 00 01 00  01 00 00 00 00 00 00 00
       00 00 00 00  ff ff ff ff   00 00 00 00 00 00 00 00
@@ -199,7 +199,7 @@ describe.each([false, true])('what a peer can break (scattered pages: %s)', (isS
     expect(reader.rangeCount).toBe(0xffff_ffff);
   });
 
-  test('row 19: a packet longer than the reader accepts', () => {
+  test('a packet longer than the reader accepts', () => {
     const packet = hexBytes(
       '06 00 02 00 03 00 00 00  01 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00',
     );
@@ -213,7 +213,7 @@ test.each([
   [0, 1],
   [1, 0],
   [0, 2],
-])('row 20: a mask that we left at %i and find at %i is corruption', (ours, found) => {
+])('a mask that we left at %i and find at %i is corruption', (ours, found) => {
   const { reader, control } = someRing();
   if (ours === 0) reader.unmask();
   control[MASK] = found;
@@ -359,10 +359,10 @@ test('a writer without the feature bit is not signalled whatever its pending siz
 test.each([
   ['the size of the ring less 1 asks for an empty ring', 4095, [false, false, true]],
   ['so does its largest multiple of 8', 4088, [false, false, true]],
-  ['row 21: the size of the ring is never reached', 4096, [false, false, false]],
-  ['row 21: nor is the largest number', -1, [false, false, false]],
-  ['row 21: the low bits do not count', 2047, [true, false, false]],
-  ['row 21: less than a slot is no wish', 7, [false, false, false]],
+  ['the size of the ring is never reached', 4096, [false, false, false]],
+  ['nor is the largest number', -1, [false, false, false]],
+  ['the low bits do not count', 2047, [true, false, false]],
+  ['less than a slot is no wish', 7, [false, false, false]],
 ])('%s', (_, pending, signals) => {
   const { reader, control } = fullRing();
   control[PENDING] = pending;
