@@ -28,15 +28,16 @@ async function main(): Promise<void> {
   }
   if (positionals.length > 1) throw new TypeError('one filter at most');
   const report = await runSuites(positionals[0] ?? '');
+  if (report.rows.length === 0) {
+    console.error(`nothing is called ${positionals[0]}`);
+    process.exitCode = 1;
+    return;
+  }
   console.log(formatTable(report.rows));
   console.log(`\n${report.notes.map((note) => `- ${note}`).join('\n')}`);
   const { cpu, cores, node, commit, date } = report.machine;
   console.log(`\n${cpu}, ${cores} cores, Node ${node}, commit ${commit}, ${date}`);
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
-  if (report.rows.length === 0) {
-    console.error(`nothing is called ${positionals[0]}`);
-    process.exitCode = 1;
-  }
 }
 
 async function runSuites(filter: string): Promise<Report> {
@@ -63,8 +64,9 @@ function readReport(file: string): Report {
 try {
   await main();
 } catch (error) {
-  // Wrong usage is a line and exit code 2; anything else is a bug in a benchmark and shows its stack.
-  if (!(error instanceof TypeError)) throw error;
-  console.error(`${error.message}\n${USAGE}`);
-  process.exitCode = 2;
+  // Wrong usage and a file that is not there are a line; anything else is a bug in a benchmark and shows its stack.
+  const isFileError = error instanceof Error && 'syscall' in error;
+  if (!isFileError && !(error instanceof TypeError)) throw error;
+  console.error(isFileError ? error.message : `${error.message}\n${USAGE}`);
+  process.exitCode = isFileError ? 1 : 2;
 }
