@@ -54,12 +54,10 @@ export class Mdl {
         `${byteCount} bytes at ${byteOffset} need ${pageCount} pages, not ${pfns.length}`,
       );
     }
-    return new Mdl(
-      memory,
-      Array.from({ length: pageCount }, (_, index) => pfns[index] as number),
-      byteOffset,
-      byteCount,
-    );
+    // A plain loop: this runs for each packet with external data, and `Array.from` costs ten times as much.
+    const copy: number[] = [];
+    for (let index = 0; index < pageCount; index++) copy.push(pfns[index] as number);
+    return new Mdl(memory, copy, byteOffset, byteCount);
   }
 
   /** Links the MDLs in order and returns the first. @throws UsageError `ERR_ARGUMENT` for none, or one that is linked */
