@@ -32,6 +32,8 @@ export class ScsiDisk implements DiskFacts {
   readonly vendor: string;
   readonly product: string;
   readonly revision: string;
+  /** Largest transfer of one call, bytes: what host and guest agreed on when the disk was opened. */
+  readonly maxTransferBytes: number;
   readonly #vsc: StorVsc;
   readonly #address: Required<ScsiAddress>;
   readonly #idle: DiskIo[] = [];
@@ -40,6 +42,7 @@ export class ScsiDisk implements DiskFacts {
   constructor(vsc: StorVsc, address: ScsiAddress, facts: DiskFacts) {
     this.#vsc = vsc;
     this.#address = { path: address.path ?? 0, target: address.target ?? 0, lun: address.lun ?? 0 };
+    this.maxTransferBytes = vsc.maxTransferBytes;
     this.blockBytes = facts.blockBytes;
     this.blockCount = facts.blockCount;
     this.readOnly = facts.readOnly;
@@ -51,11 +54,6 @@ export class ScsiDisk implements DiskFacts {
 
   get sizeBytes(): number {
     return this.blockBytes * this.blockCount;
-  }
-
-  /** Largest transfer of one call, bytes. */
-  get maxTransferBytes(): number {
-    return this.#vsc.maxTransferBytes;
   }
 
   /**

@@ -56,8 +56,8 @@ import { SrbSlot } from './srb-slot.ts';
 
 export interface StorVscOptions {
   readonly vmbus: GuestVmbus;
-  /** Pages for the small buffers of INQUIRY and its kin. */
-  readonly pages: PageAllocator;
+  /** Where the small buffers of INQUIRY and its kin come from. Default: the bus's own pages. */
+  readonly pages?: PageAllocator;
   /** Which controller; any one without it. */
   readonly instanceId?: Guid;
   /** Most requests with the host at once; more wait here. Default 32. */
@@ -113,7 +113,7 @@ export class StorVsc {
 
   /** Pages for small buffers; a disk borrows them from here. */
   get pages(): PageAllocator {
-    return this.#options.pages;
+    return this.#options.pages ?? this.#options.vmbus.pages;
   }
 
   get isReady(): boolean {

@@ -9,6 +9,7 @@ import type { HostVmbus } from '../../../channel/index.ts';
 import { AddressError, assert, UsageError } from '../../../errors.ts';
 import {
   createDeviceObject,
+  MmGetSystemAddressForMdlSafe,
   out,
   VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT,
   VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAG_READ_ONLY,
@@ -220,7 +221,7 @@ export class StorVsp {
     this.#mdl.value = undefined;
     if (status !== STATUS_SUCCESS || mdl === undefined) return undefined;
     try {
-      const view = mdl.chainView();
+      const view = MmGetSystemAddressForMdlSafe(mdl);
       if (view.byteLength === offeredBytes) return view;
       return view.byteLength > offeredBytes ? view.slice(0, offeredBytes) : undefined;
     } catch (error) {
