@@ -159,7 +159,7 @@ export function errnoOf(error: unknown): number | undefined {
   return typeof errno === 'number' ? errno : undefined;
 }
 
-function errnoName(errno: number): string {
+export function errnoName(errno: number): string {
   const entry = Object.entries(osConstants.errno).find(([, value]) => value === errno);
   return entry?.[0] ?? `errno ${errno}`;
 }
