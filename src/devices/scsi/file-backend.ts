@@ -82,26 +82,27 @@ export class FileBackend implements BlockBackend {
     return this.sizeBytes - this.fileBytes;
   }
 
-  read(offsetBytes: number, target: ScatterView): Promise<void> {
-    return this.#run(async () => {
-      checkRange(this, offsetBytes, target.byteLength);
-      const fileBytes = Math.min(target.byteLength, this.fileBytes - offsetBytes);
-      await this.#move(readv, fileBytes === target.byteLength ? target : target.slice(0, fileBytes), offsetBytes);
-      if (fileBytes < target.byteLength) target.fill(0, fileBytes);
-    });
+  async read(offsetBytes: number, target: ScatterView): Promise<void> {
+    checkRange(this, offsetBytes, target.byteLength);
+    const fileBytes = Math.min(target.byteLength, this.fileBytes - offsetBytes);
+    await this.#move(true, fileBytes === target.byteLength ? target : target.slice(0, fileBytes), offsetBytes);
+    if (fileBytes < target.byteLength) target.fill(0, fileBytes);
   }
 
-  write(offsetBytes: number, source: ScatterView, forceUnitAccess: boolean): Promise<void> {
-    return this.#run(async () => {
-      if (this.readOnly) throw new BackendError(BackendFault.ReadOnly, `${this.path} is open for reading only`);
-      checkRange(this, offsetBytes, source.byteLength);
-      await this.#move(writev, source, offsetBytes);
+  async write(offsetBytes: number, source: ScatterView, forceUnitAccess: boolean): Promise<void> {
+    if (this.readOnly) throw new BackendError(BackendFault.ReadOnly, `${this.path} is open for reading only`);
+    checkRange(this, offsetBytes, source.byteLength);
+    this.#inFlight++; // Across both calls: `close` must not come between them.
+    try {
+      await this.#move(false, source, offsetBytes);
       if (forceUnitAccess) await this.#sync();
-    });
+    } finally {
+      this.#ended();
+    }
   }
 
-  flush(): Promise<void> {
-    return this.#run(() => (this.readOnly ? Promise.resolve() : this.#sync()));
+  async flush(): Promise<void> {
+    if (!this.readOnly) await this.#sync();
   }
 
   async close(): Promise<void> {
@@ -113,54 +114,59 @@ export class FileBackend implements BlockBackend {
     await this.#handle.close();
   }
 
-  /** Counts the call, so that `close` never takes the descriptor away from under it. */
-  async #run(work: () => Promise<void>): Promise<void> {
-    this.#inFlight++;
-    try {
-      await work();
-    } finally {
-      this.#inFlight--;
-      if (this.#inFlight === 0) this.#idle?.();
-    }
+  /** Every system call is counted, so that `close` never takes the descriptor away from under one. */
+  #ended(): void {
+    this.#inFlight--;
+    if (this.#inFlight === 0) this.#idle?.();
   }
 
   /** Moves all bytes of `view`, however few the system takes at a time. */
-  #move(call: typeof readv | typeof writev, view: ScatterView, offsetBytes: number): Promise<void> {
-    const isRead = call === readv;
-    const fault = isRead ? BackendFault.Read : BackendFault.Write;
+  #move(isRead: boolean, view: ScatterView, offsetBytes: number): Promise<void> {
+    const call = isRead ? readv : writev;
+    const { fd } = this.#handle;
     return new Promise((done, fail) => {
       let buffers = view.segments;
       let position = offsetBytes;
       let leftBytes = view.byteLength;
       const next = (): void => {
         const batch = buffers.length > MAX_VECTORS ? buffers.slice(0, MAX_VECTORS) : buffers;
-        call(this.#handle.fd, batch, position, moved);
+        call(fd, batch, position, moved);
       };
       const moved = (error: NodeJS.ErrnoException | null, movedBytes: number): void => {
-        if (error !== null) {
-          const what = `${isRead ? 'reading' : 'writing'} ${this.path} at ${position} failed (${error.code})`;
-          fail(new BackendError(error.code === 'ENOSPC' ? BackendFault.NoSpace : fault, what, { cause: error }));
-        } else if (movedBytes === 0) {
-          fail(new BackendError(fault, `${this.path} ended at ${position}: it shrank since it was opened`));
-        } else {
+        if (error === null && movedBytes > 0 && movedBytes < leftBytes) {
           position += movedBytes;
           leftBytes -= movedBytes;
-          if (leftBytes > 0) {
-            buffers = without(buffers, movedBytes);
-            next();
-          } else {
-            done();
-          }
+          buffers = without(buffers, movedBytes);
+          next();
+          return;
         }
+        this.#ended();
+        if (error === null && movedBytes === leftBytes) done();
+        else fail(this.#faultOf(isRead, position, error));
       };
-      if (leftBytes > 0) next();
-      else done();
+      if (leftBytes === 0) {
+        done();
+        return;
+      }
+      this.#inFlight++;
+      next();
     });
+  }
+
+  /** @param error of the call; `null` if it moved nothing */
+  #faultOf(isRead: boolean, position: number, error: NodeJS.ErrnoException | null): BackendError {
+    const fault = isRead ? BackendFault.Read : BackendFault.Write;
+    if (error === null)
+      return new BackendError(fault, `${this.path} ended at ${position}: it shrank since it was opened`);
+    const what = `${isRead ? 'reading' : 'writing'} ${this.path} at ${position} failed (${error.code})`;
+    return new BackendError(error.code === 'ENOSPC' ? BackendFault.NoSpace : fault, what, { cause: error });
   }
 
   #sync(): Promise<void> {
     return new Promise((done, fail) => {
+      this.#inFlight++;
       fdatasync(this.#handle.fd, (error) => {
+        this.#ended();
         if (error === null) done();
         else
           fail(new BackendError(BackendFault.Write, `flushing ${this.path} failed (${error.code})`, { cause: error }));

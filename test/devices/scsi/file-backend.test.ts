@@ -175,6 +175,16 @@ test('close waits for what is under way', async () => {
   expect(Buffer.compare(view.toBytes(), pattern)).toBe(0);
 });
 
+test('close waits between a write and the flush that its unit access asks for', async () => {
+  const { disk, path } = await someDisk(somePattern(1024));
+
+  const writing = disk.write(0, ScatterView.over([new Uint8Array(512).fill(9)]), true);
+  await disk.close();
+  await writing;
+
+  expect(readFileSync(path)[0]).toBe(9);
+});
+
 test('reads and writes at random keep the file equal to a plain array', async () => {
   await fc.assert(
     fc.asyncProperty(

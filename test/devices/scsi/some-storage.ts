@@ -1,5 +1,5 @@
 /** The ordinary case: host and guest on the loopback, a controller with one disk of 512 KiB at 0:0:0. */
-import { GuestVmbus, HostVmbus } from '../../../src/channel/index.ts';
+import { GuestVmbus, HostVmbus, type PagePinner } from '../../../src/channel/index.ts';
 import type { BlockBackend } from '../../../src/devices/scsi/block-backend.ts';
 import { MemoryBackend } from '../../../src/devices/scsi/memory-backend.ts';
 import { ScsiController } from '../../../src/devices/scsi/target/controller.ts';
@@ -21,6 +21,8 @@ export interface StorageOptions {
   readOnly?: boolean;
   maxInFlight?: number;
   maxTransferBytes?: number;
+  /** Makes the guest's pages absent for the host until it says so. */
+  pinner?: PagePinner;
 }
 
 export type Storage = Awaited<ReturnType<typeof someStorage>>;
@@ -28,7 +30,7 @@ export type Storage = Awaited<ReturnType<typeof someStorage>>;
 export async function someStorage(options: StorageOptions = {}) {
   const memory = GuestMemory.allocate(2048, { firstPfn: 0x100 });
   const loopback = createLoopback({ memory });
-  const host = new HostVmbus(loopback.host);
+  const host = new HostVmbus(loopback.host, options.pinner === undefined ? {} : { pinner: options.pinner });
   const guest = new GuestVmbus(loopback.guest);
   const contents = CONTENTS.slice();
   const plain =

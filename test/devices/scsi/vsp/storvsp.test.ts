@@ -205,6 +205,34 @@ describe('data', () => {
     await guest.close();
   });
 
+  test('for pages that are not there yet moves when they are', async () => {
+    const absent: (() => void)[] = [];
+    let isPresent = false;
+    storage = await someStorage({
+      pinner: {
+        pin: (_mdl, ready) => {
+          if (!isPresent) absent.push(ready);
+          return isPresent;
+        },
+        unpin: () => {},
+      },
+    });
+    const guest = await ScriptedGuest.ready(storage.guest);
+    const [pfn] = storage.pages.allocate(1) as [number];
+
+    const reading = guest.sendPfns(readPage(8), [pfn]);
+    await storage.settle();
+    const { requests: requestsBefore } = storage.vsp.inspect();
+    isPresent = true;
+    for (const ready of absent) ready();
+    const completion = parseCompletion(await reading);
+
+    expect([absent.length, requestsBefore]).toEqual([1, 0]);
+    expect(completion).toEqual(goodSrb(PAGE));
+    expect(storage.memory.page(pfn)).toEqual(storage.contents.subarray(PAGE, 2 * PAGE));
+    await guest.close();
+  });
+
   test('of a write goes from the pages to the disk', async () => {
     storage = await someStorage();
     const guest = await ScriptedGuest.ready(storage.guest);
