@@ -78,7 +78,7 @@ test('--write fills a scratch copy with a pattern, reads it back, and leaves the
 });
 
 test.each([
-  ['a missing file', () => join(folder, 'nothing-here'), 1, /cannot open .*: no such file],
+  ['a missing file', () => join(folder, 'nothing-here'), 1, /cannot open .*: no such file/],
   ['a folder', () => folder, 2, /is a folder, not a disk image/],
   [
     'an empty file',
