@@ -251,6 +251,7 @@ class Attachments {
       socket.destroy();
       throw error;
     }
+    socket.resume(); // Whatever else it says is dropped, so that its end is seen.
     socket.end(encodeText(FrameType.Refusal, error.message));
     // A peer that does not read its refusal must not hold on to us.
     setTimeout(() => socket.destroy(), REFUSAL_MS).unref();

@@ -98,9 +98,17 @@ export function removeDirectory(path: string): void {
   }
 }
 
-/** The file at `path`, links not followed; undefined if there is none. */
+/**
+ * The file at `path`, links not followed; undefined if there is none.
+ * @throws SystemError `ERR_TRANSPORT` if we may not look
+ */
 export function statOf(path: string): Stats | undefined {
-  return lstatSync(path, { throwIfNoEntry: false });
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (cause) {
+    const code = codeOf(cause);
+    throw failed(`${path} cannot be reached: ${code === 'EACCES' ? 'no permission' : code}`, cause);
+  }
 }
 
 /** `listens`, or the error code of a connection attempt. */
