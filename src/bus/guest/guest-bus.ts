@@ -471,8 +471,8 @@ export class GuestBus {
   }
 
   #send(message: Uint8Array): void {
-    // Without a connection there is nobody to tell: the host has let go of everything.
-    const connection = this.#connection;
+    // Without a connection there is nobody to tell; and after unload the host lets go of everything by itself.
+    const connection = this.#usable;
     if (connection !== undefined) this.#post(connection.messageConnectionId, message);
   }
 
