@@ -16,11 +16,11 @@ import { type BootImage, loadKernel } from './machine/boot-loader.ts';
 import { ExitMailbox } from './machine/exit-mailbox.ts';
 import { GuestRam } from './machine/guest-ram.ts';
 import { HypervRegisters } from './machine/hyperv-registers.ts';
-import { MachineRun } from './machine/machine-run.ts';
+import { MachineRun, type ProcessorReport } from './machine/machine-run.ts';
 import { checkMemoryBytes } from './machine/memory-layout.ts';
 import { Synic } from './machine/synic.ts';
 import { UART_IRQ, Uart } from './machine/uart.ts';
-import type { ExitCounts, MachineEnd } from './machine/vcpu-exits.ts';
+import type { MachineEnd } from './machine/vcpu-exits.ts';
 import { openKvm } from './open-kvm.ts';
 import { PanicWatch } from './panic-watch.ts';
 
@@ -67,8 +67,8 @@ export interface VirtualMachineExit {
   readonly detail: string | undefined;
   /** Boots, 1 or more. */
   readonly boots: number;
-  /** Exits of each processor in the last boot. */
-  readonly exits: readonly ExitCounts[];
+  /** Each processor in the last boot: its exits to the host, and where it was at the end. */
+  readonly processors: readonly ProcessorReport[];
 }
 
 /** How long a guest may go on after its panic, to finish its report or to reset itself. */
@@ -130,7 +130,7 @@ export class VirtualMachine {
   #isDrainArmed = false;
   /** Why we ended it, if we did. */
   #decided: Pick<VirtualMachineExit, 'reason' | 'detail'> | undefined;
-  #exits: readonly ExitCounts[] = [];
+  #processors: readonly ProcessorReport[] = [];
 
   /** Use `bootVirtualMachine`. */
   constructor(libc: Libc, kvmFd: number, ram: NativeMapping, cpus: number, image: BootImage, options: BootOptions) {
@@ -235,7 +235,7 @@ export class VirtualMachine {
       return await run.run();
     } finally {
       this.#run = undefined;
-      this.#exits = run.counts.filter((counts) => counts !== undefined);
+      this.#processors = run.processors.filter((processor) => processor !== undefined);
       this.#drain();
       this.#drainConsole();
     }
@@ -293,7 +293,7 @@ export class VirtualMachine {
   }
 
   #exit(end: MachineEnd | undefined): VirtualMachineExit {
-    const common = { boots: this.#boots, exits: this.#exits };
+    const common = { boots: this.#boots, processors: this.#processors };
     // However it ended then, a panic is why.
     if (this.#panic.report !== undefined) return { reason: 'panic', detail: this.#panic.report, ...common };
     if (end !== undefined) return { reason: end.reason, detail: end.detail, ...common };

@@ -19,6 +19,8 @@ import {
   memoryMap,
 } from './memory-layout.ts';
 
+import { RESET_CODE, RESET_VECTOR_ADDRESS } from './reset-vector.ts';
+
 /** Offsets in `struct boot_params`. */
 const At = {
   rsdpAddress: 0x70,
@@ -72,6 +74,7 @@ export function loadKernel(ram: GuestRam, image: BootImage, vpCount: number): vo
 
   ram.bytes.set(acpiTables(FIRMWARE_ADDRESS, vpCount), FIRMWARE_ADDRESS);
   view.setBigUint64(At.rsdpAddress, BigInt(FIRMWARE_ADDRESS), true);
+  ram.bytes.set(RESET_CODE, RESET_VECTOR_ADDRESS);
   ram.view.setBigUint64(GDT_ADDRESS + 0x10, FLAT_CODE, true);
   ram.view.setBigUint64(GDT_ADDRESS + 0x18, FLAT_DATA, true);
 }

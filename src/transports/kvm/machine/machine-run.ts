@@ -33,6 +33,12 @@ export interface MachineParts {
   readonly bell: SharedArrayBuffer;
 }
 
+/** One processor at its end. */
+export interface ProcessorReport extends ExitCounts {
+  /** Address of the instruction that it was at, in hex. */
+  readonly instruction: string;
+}
+
 /** What the device thread hears from a run. */
 export interface MachineEvents {
   bell(): void;
@@ -46,7 +52,7 @@ export class MachineRun {
   readonly #control: MachineControl;
   readonly #runs: { requestExit(): void }[] = [];
   readonly #threads: Promise<void>[] = [];
-  readonly #counts: (ExitCounts | undefined)[] = [];
+  readonly #processors: (ProcessorReport | undefined)[] = [];
   readonly #kickAtExit = (): void => this.#kick();
   #end: MachineEnd | undefined;
 
@@ -95,9 +101,9 @@ export class MachineRun {
     this.#vm.pulseIrq(gsi);
   }
 
-  /** Exits per processor, once its thread has ended. */
-  get counts(): readonly (ExitCounts | undefined)[] {
-    return this.#counts;
+  /** What each processor had done and where it was, once its thread has ended. */
+  get processors(): readonly (ProcessorReport | undefined)[] {
+    return this.#processors;
   }
 
   #start(): void {
@@ -153,7 +159,7 @@ export class MachineRun {
         this.#events.crashed(message.parameters, message.message);
         return;
       case 'ended':
-        this.#counts[vp] = message.counts;
+        this.#processors[vp] = { instruction: `0x${message.rip.toString(16)}`, ...message.counts };
         if (message.end !== undefined) this.#ended(message.end);
         return;
     }

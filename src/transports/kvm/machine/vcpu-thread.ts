@@ -32,4 +32,10 @@ export type VcpuThreadMessage =
   /** The guest said that it crashed; it runs on for a while. */
   | { readonly is: 'crashed'; readonly parameters: readonly bigint[]; readonly message: string | undefined }
   /** Last: why this thread's loop ended; no `end` if it was told to. */
-  | { readonly is: 'ended'; readonly end: MachineEnd | undefined; readonly counts: ExitCounts };
+  | {
+      readonly is: 'ended';
+      readonly end: MachineEnd | undefined;
+      readonly counts: ExitCounts;
+      /** Where the guest was. */
+      readonly rip: bigint;
+    };

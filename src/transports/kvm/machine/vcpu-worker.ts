@@ -36,7 +36,7 @@ const exits = buildExits();
 control.started(data.vp, libc.gettid());
 run.keepRegisters();
 const end = runUntilEnd();
-tell({ is: 'ended', end, counts: exits.counts });
+tell({ is: 'ended', end, counts: exits.counts, rip: run.rip });
 
 function runUntilEnd(): MachineEnd | undefined {
   while (!control.isStopped) {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { loadKernel } from '../../../../src/transports/kvm/machine/boot-loader.ts';
 import { parseBzImage } from '../../../../src/transports/kvm/machine/bzimage.ts';
 import { GuestRam } from '../../../../src/transports/kvm/machine/guest-ram.ts';
+import { hex } from '../../../vectors/hex.ts';
 import { type KernelFields, someKernel } from './some-kernel.ts';
 
 const MIB = 2 ** 20;
@@ -82,6 +83,14 @@ describe('the loader', () => {
     expect(parameters.getUint32(at + 0x21c, true)).toBe(5000);
     expect(ram.slice(initrdAt, 5000)).toEqual(initrd);
     expect(new TextDecoder().decode(ram.slice(Number(parameters.getBigUint64(at + 0x70, true)), 8))).toBe('RSD PTR ');
+  });
+
+  test('puts code that resets the machine where a PC has its first instruction', () => {
+    const ram = someRam();
+
+    loadKernel(ram, { kernel: someKernel(), commandLine: '' }, 1);
+
+    expect(ram.slice(0xffff0, 16)).toEqual(hex('ba 02 06 b0 01 ee f4 eb fd | 7 x 00'));
   });
 
   test('tells the kernel of the RAM below and above the hole', () => {
