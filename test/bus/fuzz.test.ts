@@ -14,7 +14,7 @@ import { expectGuestInvariants, expectHostInvariants } from './invariants.ts';
 import { randomMessage } from './random-message.ts';
 
 const LIMITS = { maxGpadls: 6, maxGpadlsInProgress: 2, maxGpadlPages: 9000 };
-const RUNS = { numRuns: 100 };
+const RUNS = { numRuns: 60 };
 /** Long runs: what matters happens after a few things went right. */
 const LONG = { minLength: 40, maxLength: 150, size: 'max' } as const;
 

@@ -78,7 +78,7 @@ describe.each([ALL_VERSIONS.at(-1), ALL_VERSIONS[6], ALL_VERSIONS[1], ALL_VERSIO
           expect(ends.host.inspect()).toMatchObject({ state: 'disconnected', gpadls: { count: 0, pageCount: 0 } });
           expect(ends.host.inspect().channels.filter(({ relid }) => relid !== 0)).toEqual([]);
         }),
-        { numRuns: 60 },
+        { numRuns: 40 },
       );
     });
   },

@@ -5,11 +5,12 @@
  * No I/O: messages go out through a `ControlPort`, and whoever owns the transport calls `receive`.
  */
 import { PeerError, UsageError } from '../../errors.ts';
-import { formatGuid, parseGuid } from '../../wire/guid.ts';
+import { canonicalGuid } from '../../wire/guid.ts';
 import {
   ANY_VERSION,
   ConnectionState,
   checkMessage,
+  MessageHeader,
   MessageType,
   ModifyConnection,
   ModifyConnectionResponse,
@@ -44,6 +45,9 @@ import { encodeOffer } from './offer-message.ts';
 
 const GUEST_TO_HOST = 'guest-to-host';
 
+/** What `dropped` shows when the reason came up outside `receive`. */
+const NO_MESSAGE = new Uint8Array(0);
+
 /** What a paused guest may still send. */
 const ALLOWED_WHILE_PAUSED: ReadonlySet<MessageType> = new Set([
   MessageType.Resume,
@@ -67,7 +71,7 @@ export class HostBus {
   #wasConnected = false;
   #droppedMessages = 0;
   /** What is being received, for `dropped`. */
-  #message: Uint8Array = new Uint8Array(0);
+  #message: Uint8Array = NO_MESSAGE;
 
   /** @throws UsageError `ERR_ARGUMENT` for options that make no sense */
   constructor(port: ControlPort, events: HostBusEvents = {}, options: HostBusOptions = {}) {
@@ -132,6 +136,8 @@ export class HostBus {
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
       this.#drop(error.message);
+    } finally {
+      this.#message = NO_MESSAGE;
     }
   }
 
@@ -188,11 +194,13 @@ export class HostBus {
     if (connection?.isTrusted === true && connectionId !== this.#policy.trustedConnectionId) {
       throw new PeerError('ERR_MESSAGE', `untrusted message on connection ${connectionId}; the contact was trusted`);
     }
+    // A contact is of the version that it asks for, whatever the last one agreed.
+    const current = isContact(message) ? undefined : connection;
     const { type, name } = checkMessage(
       message,
       GUEST_TO_HOST,
-      connection?.version ?? ANY_VERSION,
-      connection?.features ?? 0,
+      current?.version ?? ANY_VERSION,
+      current?.features ?? 0,
     );
     if (this.#state.at === 'paused' && !ALLOWED_WHILE_PAUSED.has(type)) {
       throw new PeerError('ERR_MESSAGE', `${name} while paused`);
@@ -400,7 +408,13 @@ export interface HostBusTree {
 }
 
 function tlKey(endpointId: string, serviceId: string): string {
-  return `${endpointId}/${serviceId}`;
+  return `${canonicalGuid(endpointId)}/${canonicalGuid(serviceId)}`;
+}
+
+function isContact(message: Uint8Array): boolean {
+  return (
+    message.length >= MessageHeader.size && MessageHeader.parse(message).messageType === MessageType.InitiateContact
+  );
 }
 
 /** @throws UsageError `ERR_ARGUMENT` for what an offer message cannot carry */
@@ -412,8 +426,8 @@ function checkedParams(params: OfferParams): Required<OfferParams> {
   }
   if (![0, 1, 2].includes(targetVtl)) throw new UsageError('ERR_ARGUMENT', `targetVtl is ${targetVtl}, not 0..2`);
   const whole: Required<OfferParams> = {
-    interfaceId: formatGuid(parseGuid(params.interfaceId)),
-    instanceId: formatGuid(parseGuid(params.instanceId)),
+    interfaceId: canonicalGuid(params.interfaceId),
+    instanceId: canonicalGuid(params.instanceId),
     subchannelIndex: params.subchannelIndex ?? 0,
     flags: params.flags ?? 0,
     mmioMegabytes: params.mmioMegabytes ?? 0,

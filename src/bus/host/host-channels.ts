@@ -95,13 +95,11 @@ export class HostChannels {
     this.#move(channel, event);
   }
 
-  /** An accepted GPADL of the channel or, sharing one id space, of another channel of its device. */
+  /** A GPADL of the channel or, sharing one id space, of another channel of its device that is not revoked. */
   gpadl(channel: HostChannel, id: number): Gpadl | undefined {
-    for (const member of this.table.family(channel)) {
-      const found = member.relid === 0 ? undefined : this.gpadls.find(member.relid, id);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return this.#gpadls(channel, id).find(({ relid }) => {
+      return relid === channel.relid || this.table.withRelid(relid)?.state.at !== 'revoked';
+    });
   }
 
   mapGpadl(channel: HostChannel, id: number): HostGpadl | undefined {
@@ -113,10 +111,18 @@ export class HostChannels {
 
   /** @throws UsageError `ERR_STATE` if it is not mapped */
   unmapGpadl(channel: HostChannel, id: number): void {
-    const gpadl = this.gpadl(channel, id);
-    if (gpadl === undefined || gpadl.mapCount === 0) throw new UsageError('ERR_STATE', `GPADL ${id} is not mapped`);
+    const gpadl = this.#gpadls(channel, id).find(({ mapCount }) => mapCount > 0);
+    if (gpadl === undefined) throw new UsageError('ERR_STATE', `GPADL ${id} is not mapped`);
     gpadl.mapCount--;
     this.#userLeft(gpadl);
+  }
+
+  /** All that the channels of the device have under this id, those of the channel itself first. */
+  #gpadls(channel: HostChannel, id: number): Gpadl[] {
+    return this.table
+      .family(channel)
+      .map(({ relid }) => this.gpadls.find(relid, id))
+      .filter((gpadl) => gpadl !== undefined);
   }
 
   // --- what the connection asks

@@ -223,6 +223,18 @@ describe('pages', () => {
 });
 
 describe('contact while connected', () => {
+  // A guest that agreed on 6.0 with a client id crashes, and boots a kernel that knows 5.3: its contact of 40 bytes
+  // was measured with the length of the old agreement, and the guest never came up.
+  test('a contact is measured by its own version, not by the one that was agreed before', () => {
+    const { guest, bus } = someHost();
+    guest.connect(VmbusVersion.COPPER, { features: FeatureFlag.ClientId, clientId: CLIENT_ID });
+
+    guest.initiateContact(VmbusVersion.IRON);
+
+    expect(guest.take()).toMatchObject({ versionSupported: 1 });
+    expect(bus.version).toBe(VmbusVersion.IRON);
+  });
+
   test('the old connection ends, its devices close, and only then the new one is answered', () => {
     const { guest, bus, offer, events } = someHost();
     const { device, offer: channel } = offer(1);

@@ -278,3 +278,31 @@ test('unload meets reoffer: the offer that waited is there for the next connecti
   expect(offers).toMatchObject([{ channelId: 1 }]);
   expect(heir.state).toBe('offered');
 });
+
+test('reoffer meets an old list: the new offer does not take its rings from the revoked one', () => {
+  const { guest, channel, offer, bus } = someOfferedChannel();
+  guest.createGpadl(1, 1);
+  channel.revoke();
+  const { offer: heir } = offer(1);
+
+  expect(heir.gpadl(1)).toBeUndefined();
+  expect(channel.gpadl(1)?.pageCount).toBe(8);
+  guest.release(1);
+
+  expect(heir.relid).toBe(1);
+  expect(bus.inspect().gpadls.count).toBe(0);
+});
+
+test('revoke of a primary meets a mapping by its sub-channel: the mapping still ends as usual', () => {
+  const { guest, channel, offer } = someOfferedChannel();
+  const { offer: second } = offer(1, { subchannelIndex: 1 });
+  guest.createGpadl(1, 1);
+  second.mapGpadl(1);
+  guest.teardownGpadl(1, 1);
+  guest.takeAll();
+
+  channel.revoke();
+  second.unmapGpadl(1);
+
+  expect(guest.takeAll().map(({ name }) => name)).toEqual(['RescindChannelOffer', 'GpadlTorndown']);
+});
