@@ -1,5 +1,6 @@
 /** KMCL: the Windows functions under their Windows names. */
 export type { Mdl, ScatterView } from '../memory/index.ts';
+export { Mdl, ScatterView } from '../memory/index.ts';
 export * from '../wire/ntstatus.ts';
 export * from './callbacks.ts';
 export * from './constants.ts';
