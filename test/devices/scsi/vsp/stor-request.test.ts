@@ -61,6 +61,14 @@ describe('a request', () => {
     expect(request.bytes.subarray(16)).toEqual(new Uint8Array(48));
   });
 
+  test('sees nothing of the packet that used the object before', () => {
+    const request = loaded(READ);
+
+    request.load({} as VmbPacketCompletion, READ.slice(0, 16), 16);
+
+    expect(request.bytes).toEqual(Uint8Array.from([...READ.subarray(0, 16), ...new Uint8Array(48)]));
+  });
+
   test.each([
     ['cut inside its CDB', READ.subarray(0, 32)],
     ['with a CDB of no bytes', withByte(READ, 20, 0)],

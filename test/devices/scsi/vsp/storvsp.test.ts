@@ -306,6 +306,11 @@ describe('bad input fails its own request, and the channel lives on:', () => {
       failedSrb(0x04, [5, 0x21, 0]),
     ],
     [
+      'more blocks than bytes offered, in pages that would hold them',
+      (guest, pfn) => guest.sendPfns(srbPacket({ cdb: blocksCdb(READ, 0, 8), dataBytes: 512 }), [pfn]),
+      failedSrb(0x04, [5, 0x21, 0]),
+    ],
+    [
       'a read into pages that are offered for writing only',
       (guest, pfn) =>
         guest.sendPfns(srbPacket({ cdb: blocksCdb(READ, 0, 8), dataBytes: PAGE, direction: DIRECTION_WRITE }), [pfn]),
