@@ -1,5 +1,4 @@
 /** KMCL: the Windows functions under their Windows names. */
-export type { Mdl, ScatterView } from '../memory/index.ts';
 export { Mdl, ScatterView } from '../memory/index.ts';
 export * from '../wire/ntstatus.ts';
 export * from './callbacks.ts';

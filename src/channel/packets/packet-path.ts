@@ -159,8 +159,13 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
     try {
       this.#work(rings, level);
     } catch (error) {
-      if (!(error instanceof PeerError)) throw error;
-      this.faulted(error);
+      if (error instanceof PeerError) {
+        this.faulted(error);
+        return;
+      }
+      // A bug of the driver's goes up, but what waits behind it must not wait for ever.
+      this.needsTurn();
+      throw error;
     }
   }
 

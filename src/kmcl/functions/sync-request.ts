@@ -114,6 +114,7 @@ export function VmbChannelSendSynchronousRequest(
       return STATUS_BUFFER_OVERFLOW;
     }
     send();
+    if (!wantsCompletion) return STATUS_SUCCESS;
     // The answer cannot be here yet: the peer runs later.
     request.expire(endpoint);
     return request.status;
