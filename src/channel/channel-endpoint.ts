@@ -11,7 +11,7 @@ import type { RingReader, RingWriter } from '../ring/index.ts';
 import type { GpaRange } from '../wire/gpa-range.ts';
 import type { Guid } from '../wire/guid.ts';
 import { type NtStatus, STATUS_INVALID_DEVICE_STATE, STATUS_PENDING, STATUS_SUCCESS } from '../wire/ntstatus.ts';
-import { inBandBytes } from '../wire/packet.ts';
+import { inBandBytes, MAX_PACKET_BYTES } from '../wire/packet.ts';
 import type { ChannelDriver } from './channel-driver.ts';
 import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from './channel-side.ts';
 import type { MmioRange } from './guest/mmio-space.ts';
@@ -195,7 +195,7 @@ export class ChannelEndpoint implements PacketPathOwner {
   }
 
   canCarryCompletion(payloadBytes: number): boolean {
-    return this.canCarry(inBandBytes(payloadBytes));
+    return payloadBytes <= MAX_PACKET_BYTES && this.canCarry(inBandBytes(payloadBytes));
   }
 
   /** Whether a packet of that many bytes would go into the ring at once. */

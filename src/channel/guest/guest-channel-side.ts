@@ -4,9 +4,15 @@ import type { GuestOffer } from '../../bus/guest/index.ts';
 import { SystemError } from '../../errors.ts';
 import { type GuestMemory, type Mdl, PAGE_BYTES } from '../../memory/index.ts';
 import { RingMemory, RingReader, RingWriter } from '../../ring/index.ts';
-import type { GpaRange } from '../../wire/gpa-range.ts';
+import { type GpaRange, gpaRangeBytes } from '../../wire/gpa-range.ts';
 import type { Guid } from '../../wire/guid.ts';
-import { STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
+import { MAX_GPADL_RANGE_BYTES } from '../../wire/messages/index.ts';
+import {
+  STATUS_INSUFFICIENT_RESOURCES,
+  STATUS_INVALID_BUFFER_SIZE,
+  STATUS_INVALID_DEVICE_REQUEST,
+  STATUS_SUCCESS,
+} from '../../wire/ntstatus.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from '../channel-side.ts';
 import { markReadOnly, unmarkReadOnly } from '../gpadl-access.ts';
@@ -93,6 +99,10 @@ export class GuestChannelSide implements ChannelSide {
   }
 
   createGpadl(ranges: readonly GpaRange[], access: GpadlAccess): Promise<CreatedGpadl> {
+    const wireBytes = ranges.reduce((sum, range) => sum + gpaRangeBytes(range.pfns.length), 0);
+    if (wireBytes > MAX_GPADL_RANGE_BYTES) {
+      return Promise.resolve({ status: STATUS_INVALID_BUFFER_SIZE, gpadlId: 0 });
+    }
     return new Promise((resolve) => {
       const { bus, memory } = this.#vmbus;
       bus.createGpadl(this.relid, ranges, (status, gpadlId) => {

@@ -8,7 +8,7 @@
 import { PeerError } from '../../errors.ts';
 import { PacketBuffer, RingRead, type RingReader } from '../../ring/index.ts';
 import { align8 } from '../../wire/align.ts';
-import { PacketType, PipeHeader, TRAILER_BYTES } from '../../wire/packet.ts';
+import { MAX_PACKET_BYTES, PacketType, PipeHeader, TRAILER_BYTES } from '../../wire/packet.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import { Irql } from '../irql.ts';
 import type { ChannelSettings } from '../settings.ts';
@@ -30,7 +30,8 @@ export type Pause = (typeof Pause)[keyof typeof Pause];
 
 type ParkedUntil = 'passive' | 'data';
 
-/** Room for descriptor and a short extended header; longer ones make the copy grow once. */
+/** Room that a new packet object starts with; a longer packet makes it grow once. */
+const NEW_PACKET_PAYLOAD_BYTES = 1024;
 const NEW_PACKET_HEADER_BYTES = 64;
 
 /** What the receive path needs from the channel around it. */
@@ -97,7 +98,8 @@ export class ReceivePath {
     const { maxPacketBytes, isPipe } = this.#settings;
     this.#reader = reader;
     this.#releaseAtBytes = reader.inspect().dataBytes / 8;
-    this.#maxPayloadBytes = align8(maxPacketBytes + (isPipe ? PipeHeader.size : 0));
+    // No packet is longer, and `align8` is for small numbers.
+    this.#maxPayloadBytes = align8(Math.min(maxPacketBytes, MAX_PACKET_BYTES) + (isPipe ? PipeHeader.size : 0));
     this.#hasGivenUp = false;
     this.#isAtQuota = false;
     // The sizes may have changed since the pool was filled.
@@ -287,7 +289,8 @@ export class ReceivePath {
 
   #newPacket(): IncomingPacket {
     const { maxPacketBytes, contextBytes } = this.#settings;
-    return new IncomingPacket(this.#endpoint, maxPacketBytes + NEW_PACKET_HEADER_BYTES, contextBytes);
+    const capacityBytes = Math.min(maxPacketBytes, NEW_PACKET_PAYLOAD_BYTES) + NEW_PACKET_HEADER_BYTES;
+    return new IncomingPacket(this.#endpoint, capacityBytes, contextBytes);
   }
 
   #tooLong(payloadBytes: number): PeerError {

@@ -27,8 +27,8 @@ import {
 import { findConfigurable, isUint32 } from '../objects/channel-object.ts';
 import type { VmbChannel, VmbClientChannel } from '../objects/handles.ts';
 
-/** Pages of one ring: what a GPADL can describe bounds it far below a u32. */
-const MAX_RING_PAGES = 4096;
+/** Both rings and their control pages are one GPADL of a single range, which names 8190 pages at most. */
+const MAX_RING_PAGES = 4094;
 
 /**
  * Sets the largest packet this channel will ever deliver or send.
@@ -167,10 +167,10 @@ export function VmbChannelInitSetFlags(channel: VmbChannel, flags: number): NtSt
 /**
  * Sets the sizes of the rings that the client donates.
  *
- * @param incomingPageCount data pages of the ring from the host, 1..4096; its control page is extra
+ * @param incomingPageCount data pages of the ring from the host, 1..4094; its control page is extra
  * @param outgoingPageCount data pages of the ring to the host
  * @returns `STATUS_SUCCESS`; `STATUS_INVALID_PARAMETER_1` unless a Disabled client; `STATUS_INVALID_PARAMETER_2` and
- *   `_3` (undocumented) for a count outside 1..4096
+ *   `_3` (undocumented) for a count outside 1..4094
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_CLIENT_CHANNEL_INIT_SET_RING_BUFFER_PAGE_COUNT.
  */
 export function VmbClientChannelInitSetRingBufferPageCount(

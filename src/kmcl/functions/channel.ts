@@ -1,6 +1,5 @@
 /** The channel object: made, asked, told small things, disposed of. */
 import { type ChannelEndpoint, currentIrql, Irql } from '../../channel/index.ts';
-import { align8 } from '../../wire/align.ts';
 import { type Guid, ZERO_GUID } from '../../wire/guid.ts';
 import {
   type NtStatus,
@@ -175,7 +174,7 @@ export function VmbChannelSizeofPacket(channel: VmbChannel): number {
 }
 
 export function packetObjectBytes(channel: ChannelObject): number {
-  return align8(channel.endpoint.settings.maxPacketBytes) + PACKET_OVERHEAD_BYTES;
+  return Math.ceil(channel.endpoint.settings.maxPacketBytes / 8) * 8 + PACKET_OVERHEAD_BYTES;
 }
 
 /**

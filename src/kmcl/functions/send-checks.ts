@@ -10,7 +10,7 @@ import {
   STATUS_INVALID_PARAMETER_5,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
-import { gpaDirectPfnsBytes, MAX_PACKET_BYTES } from '../../wire/packet.ts';
+import { gpaDirectPfnsBytes, MAX_PACKET_BYTES, MAX_PIPE_PAYLOAD_BYTES } from '../../wire/packet.ts';
 import type { ChannelObject } from '../objects/channel-object.ts';
 
 /** The wire keeps 52 bits of a page frame number: 64 bits of address. */
@@ -21,7 +21,10 @@ const RANGES_AT_BYTES = 24;
 /** The inline buffer, which is the second and third argument of every send function. */
 export function checkBuffer(channel: ChannelObject, buffer: Uint8Array | null, bufferLength: number): NtStatus {
   if (!Number.isInteger(bufferLength) || bufferLength < 0) return STATUS_INVALID_PARAMETER_3;
-  if (bufferLength > channel.endpoint.settings.maxPacketBytes) return STATUS_INVALID_PARAMETER_3;
+  const { maxPacketBytes, isPipe } = channel.endpoint.settings;
+  if (bufferLength > Math.min(maxPacketBytes, isPipe ? MAX_PIPE_PAYLOAD_BYTES : MAX_PACKET_BYTES)) {
+    return STATUS_INVALID_PARAMETER_3;
+  }
   if (bufferLength > 0 && (buffer === null || buffer.length < bufferLength)) return STATUS_INVALID_PARAMETER_2;
   return STATUS_SUCCESS;
 }
