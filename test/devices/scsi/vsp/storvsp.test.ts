@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Mdl } from '../../../../src/memory/mdl.ts';
 import type { GatedBackend } from '../gated-backend.ts';
@@ -408,6 +409,44 @@ describe('bad input fails its own request, and the channel lives on:', () => {
     expect(parseCompletion(completion)).toEqual(goodSrb(0));
     await guest.close();
   });
+});
+
+test('whatever packets come, each is answered, and the channel lives on', async () => {
+  storage = await someStorage();
+  const guest = await ScriptedGuest.ready(storage.guest);
+  const outside = storage.pages.allocate(1)[0] as number;
+  storage.memory.page(outside).fill(0xa5);
+  const pfn = fc.oneof(fc.constantFrom(...storage.pages.allocate(4)), fc.nat(2 ** 32));
+  const packet = fc
+    .tuple(
+      fc.oneof(fc.constant(3), fc.nat(20)),
+      fc.uint8Array({ minLength: 0, maxLength: 100 }),
+      fc.oneof(fc.constantFrom(0x12, 0x28, 0x1a, 0xa0, 0x25), fc.nat(255)),
+      fc.nat(8192),
+    )
+    .map(([operation, bytes, opcode, dataBytes]) => {
+      // Plausible where it decides how far the host looks; anything elsewhere.
+      const view = new DataView(bytes.buffer);
+      if (bytes.length > 3) view.setUint32(0, operation, true);
+      if (bytes.length > 20) bytes[20] = 16;
+      if (bytes.length > 27) view.setUint32(24, dataBytes, true);
+      if (bytes.length > 28) bytes[28] = opcode;
+      return bytes;
+    });
+
+  await fc.assert(
+    fc.asyncProperty(packet, fc.array(pfn, { maxLength: 3 }), async (bytes, pfns) => {
+      const completion = await guest.sendPfns(bytes, pfns);
+
+      expect(completion).toHaveLength(Math.max(16, Math.min(64, Math.ceil(bytes.length / 8) * 8)));
+      expect(parseCompletion(Buffer.concat([completion, new Uint8Array(48)])).operation).toBe(1);
+    }),
+    { numRuns: 300 },
+  );
+
+  expect(storage.memory.page(outside)).toEqual(new Uint8Array(PAGE).fill(0xa5));
+  expect(storage.vsp.inspect()).toMatchObject({ inFlight: 0, state: { at: 'ready' } });
+  await guest.close();
 });
 
 test('an absent LUN and an absent path answer as Linux needs it', async () => {
