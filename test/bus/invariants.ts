@@ -45,9 +45,12 @@ export function expectHostInvariants(tree: HostBusTree, limits: HostLimits): voi
   expect(tree.gpadls.inProgress).toBeLessThanOrEqual(limits.maxGpadlsInProgress);
   expect(tree.gpadls.pageCount).toBeLessThanOrEqual(limits.maxGpadlPages);
 
+  // Only what was opened as reserved outlives a connection (or, closed by now, has pages that its device still maps);
+  // while there is no connection it cannot be rescinded either.
+  const outliving = ['opening', 'open', 'closing', 'unassigned', 'gone'];
+  if (tree.state === 'connected') outliving.push('revoked');
   if (tree.state === 'disconnected' || tree.state === 'connected') {
-    // Only what was opened as reserved outlives a connection.
-    for (const { state } of named) expect(['opening', 'open', 'closing']).toContain(state);
+    for (const { state } of named) expect(outliving).toContain(state);
   }
 }
 

@@ -65,8 +65,8 @@ export type ChannelEvent =
   | { readonly is: 'idReleased' }
   | { readonly is: 'modifyRequested'; readonly targetVp: number }
   | { readonly is: 'deviceOpened'; readonly ok: boolean }
-  | { readonly is: 'deviceClosed'; readonly isConnected: boolean }
-  | { readonly is: 'revoked' }
+  | { readonly is: 'deviceClosed'; readonly isOffering: boolean } // the guest has asked for offers
+  | { readonly is: 'revoked'; readonly isConnected: boolean }
   | { readonly is: 'connectionEnded' } // unload or new contact: everything but reserved channels ends
   | { readonly is: 'reset' }; // the guest is gone: reserved channels end too
 
@@ -90,7 +90,11 @@ const refuseModify = (state: ChannelState): ChannelStep => to(state, { do: 'send
 /** The guest no longer knows the channel; the device may be asked to open it again after the next contact. */
 const letGo = (next: ChannelState): ChannelStep => to(next, { do: 'endGpadls' }, { do: 'tellReleased' });
 
-const revoke = (): ChannelStep => to({ at: 'revoked' }, { do: 'failGpadlsInProgress' }, { do: 'sendRescind' });
+/** Without a connection only a reserved channel is left, and nobody that could be told. */
+const revoke = (_: ChannelState, event: { readonly isConnected: boolean }): ChannelStep =>
+  event.isConnected
+    ? to({ at: 'revoked' }, { do: 'failGpadlsInProgress' }, { do: 'sendRescind' })
+    : letGo({ at: 'gone' });
 
 const isReserved = (state: { readonly open: HostOpenRequest }): boolean => state.open.reserved !== undefined;
 
@@ -160,7 +164,8 @@ export const channelMoves: Moves<ChannelState, ChannelEvent, ChannelAction> = {
     deviceClosed: (s, e) => {
       if (!isReserved(s)) return to({ at: 'offered' });
       const answer: ChannelAction = { do: 'sendCloseReservedResponse' };
-      if (e.isConnected) return to({ at: 'offered' }, answer);
+      // The next list of offers shall hold it, unless the guest has that list already.
+      if (e.isOffering) return to({ at: 'offered' }, answer);
       return to({ at: 'unassigned' }, answer, { do: 'endGpadls' }, { do: 'tellReleased' });
     },
     revoked: revoke,

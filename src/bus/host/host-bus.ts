@@ -40,7 +40,7 @@ import { handleChannelMessage } from './guest-messages.ts';
 import { DEFAULT_HOST_FEATURES, type HostBusEvents, type HostBusOptions } from './host-bus-options.ts';
 import { HostChannels } from './host-channels.ts';
 import type { HostDevice, OfferParams } from './host-device.ts';
-import { HostOffer, type HostOfferTree, inspectChannel } from './host-offer.ts';
+import { type ConnectionView, HostOffer, type HostOfferTree, inspectChannel } from './host-offer.ts';
 import { encodeOffer } from './offer-message.ts';
 
 const GUEST_TO_HOST = 'guest-to-host';
@@ -66,6 +66,7 @@ export class HostBus {
   readonly #maxUnsentMessages: number;
   readonly #maxTlConnects: number;
   readonly #tlConnects = new Set<string>();
+  readonly #view: ConnectionView;
   #state: HostConnectionState = { at: 'disconnected' };
   #isReleasing = false;
   #wasConnected = false;
@@ -88,6 +89,16 @@ export class HostBus {
     this.#maxUnsentMessages = options.maxUnsentMessages ?? 8192;
     this.#maxTlConnects = options.maxTlConnects ?? 16;
     this.#outbox = new Outbox(port, () => events.backlog?.());
+    const isOffering = () => this.#isOffering;
+    const isConnected = () => liveConnection(this.#state) !== undefined;
+    this.#view = {
+      get isConnected() {
+        return isConnected();
+      },
+      get isOffering() {
+        return isOffering();
+      },
+    };
     const limits = {
       maxGpadls: options.maxGpadls ?? 8192,
       maxGpadlsInProgress: options.maxGpadlsInProgress ?? 256,
@@ -95,7 +106,7 @@ export class HostBus {
     };
     this.#channels = new HostChannels(limits, {
       connection: () => liveConnection(this.#state),
-      isOffering: () => this.#isOffering,
+      isOffering,
       send: (message) => this.#send(message),
       dropped: (reason) => this.#drop(reason),
       settled: () => this.#checkReleased(),
@@ -150,7 +161,7 @@ export class HostBus {
     const whole = checkedParams(params);
     const channel = this.#channels.add(whole, device);
     this.#tlConnects.delete(tlKey(whole.instanceId, whole.interfaceId));
-    return new HostOffer(this.#channels, channel, () => liveConnection(this.#state) !== undefined);
+    return new HostOffer(this.#channels, channel, this.#view);
   }
 
   /** Answers `tlConnect` with a refusal. No effect if the request was answered, or the guest has gone. */

@@ -6,16 +6,23 @@ import type { GpadlTable } from './gpadl-table.ts';
 import type { HostChannels } from './host-channels.ts';
 import type { HostGpadl } from './host-device.ts';
 
+/** How far the guest's connection is, now. */
+export interface ConnectionView {
+  readonly isConnected: boolean;
+  /** The guest has asked for offers on it. */
+  readonly isOffering: boolean;
+}
+
 export class HostOffer {
   readonly #channels: HostChannels;
   readonly #channel: HostChannel;
-  readonly #isConnected: () => boolean;
+  readonly #connection: ConnectionView;
 
   /** Made by `HostBus.offer`. */
-  constructor(channels: HostChannels, channel: HostChannel, isConnected: () => boolean) {
+  constructor(channels: HostChannels, channel: HostChannel, connection: ConnectionView) {
     this.#channels = channels;
     this.#channel = channel;
-    this.#isConnected = isConnected;
+    this.#connection = connection;
   }
 
   /** Interface, instance and sub-channel index: unique among the offers of a guest. */
@@ -53,7 +60,7 @@ export class HostOffer {
 
   /** Answers `closeRequested`. After a revoke it has no effect. @throws UsageError `ERR_STATE` if no close was asked for */
   closed(): void {
-    this.#channels.deviceEvent(this.#channel, { is: 'deviceClosed', isConnected: this.#isConnected() });
+    this.#channels.deviceEvent(this.#channel, { is: 'deviceClosed', isOffering: this.#connection.isOffering });
   }
 
   /**
@@ -61,7 +68,7 @@ export class HostOffer {
    * pages as soon as it hears of it. Mappings end with `unmapGpadl` as always. Twice has no effect.
    */
   revoke(): void {
-    this.#channels.deviceEvent(this.#channel, { is: 'revoked' });
+    this.#channels.deviceEvent(this.#channel, { is: 'revoked', isConnected: this.#connection.isConnected });
   }
 
   /** An accepted GPADL of this device (channels of one device share the ids); undefined for any other. */

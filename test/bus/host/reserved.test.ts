@@ -66,6 +66,47 @@ describe('reserved channels', () => {
     expect(guest.connect()).toMatchObject([{ channelId: 1 }]);
   });
 
+  test('that are closed before the next list of offers stand in it', () => {
+    const { guest, channel } = someReservedChannel();
+    guest.unload();
+    guest.initiateContact(VmbusVersion.IRON);
+    guest.takeAll();
+
+    guest.send(closeReserved(1));
+    guest.requestOffers();
+
+    expect(guest.takeAll()).toMatchObject([
+      { name: 'CloseReservedResponse' },
+      { name: 'OfferChannel', channelId: 1 },
+      { name: 'AllOffersDelivered' },
+    ]);
+    expect(channel.state).toBe('offered');
+  });
+
+  test('revoked without a connection are gone: there is nobody to tell', () => {
+    const { guest, bus, channel } = someReservedChannel();
+    guest.unload();
+    guest.takeAll();
+
+    channel.revoke();
+
+    expect(guest.received).toEqual([]);
+    expect(bus.inspect()).toMatchObject({ channels: [], gpadls: { count: 0 } });
+  });
+
+  test('revoked with the next connection are rescinded, and released like others', () => {
+    const { guest, bus, channel } = someReservedChannel();
+    guest.unload();
+    guest.connect();
+    guest.takeAll();
+
+    channel.revoke();
+    guest.release(1);
+
+    expect(guest.takeAll()).toEqual([{ name: 'RescindChannelOffer', channelId: 1 }]);
+    expect(bus.inspect()).toMatchObject({ channels: [], gpadls: { count: 0 } });
+  });
+
   test('end with a reset', () => {
     const { bus, device } = someReservedChannel();
 
