@@ -1,4 +1,4 @@
 /** Native calls for transports: koffi behind one adapter. */
-export { type Koffi, loadKoffi } from './koffi.ts';
+export { type Koffi, loadKoffi, type NativeFunction } from './koffi.ts';
 export { Errno, errnoOf, Libc } from './libc.ts';
 export { NativeMapping } from './native-mapping.ts';

@@ -5,7 +5,7 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { transformWithEsbuild } from 'vite';
-import type { Plan } from '../scenarios/main.ts';
+import type { Plan } from '../scenarios/plan.ts';
 import { run } from './packages.ts';
 
 export interface Payload {

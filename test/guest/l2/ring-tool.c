@@ -2,6 +2,7 @@
  * A program in the guest that works on a channel's rings from user space, through uio_hv_generic.
  *
  *   ring-tool DEVICE RING_BYTES ping TEXT       sends TEXT, asks for a completion, prints what it says
+ *   ring-tool DEVICE RING_BYTES load TEXT       does that again and again until the device is taken away
  *   ring-tool DEVICE RING_BYTES scribble SEED   writes garbage over the ring and its indexes, signalling all the while
  *
  * RING_BYTES is the size of map 0: both rings. No C library: system calls only, so that it is one small static file.
@@ -56,7 +57,10 @@ static void put(struct ring *ring, u32 at, const void *bytes, u32 count)
 	for (u32 i = 0; i < count; i++) ring->data[(at + i) % ring->bytes] = ((const u8 *)bytes)[i];
 }
 
-static void ping(int fd, struct ring *out, struct ring *in, const char *text)
+static char answer[256];
+
+/* One round trip; what the completion says is in answer. Returns 0 when the device is gone. */
+static int round_trip(int fd, struct ring *out, struct ring *in, const char *text)
 {
 	u32 payload = (u32)(length(text) + 7) / 8 * 8, start = out->control[IN], packet = DESCRIPTOR + payload;
 	unsigned short descriptor[8] = { 6, DESCRIPTOR / 8, packet / 8, 1, 0x1234, 0, 0, 0 };
@@ -71,16 +75,33 @@ static void ping(int fd, struct ring *out, struct ring *in, const char *text)
 	signal_host(fd);
 	while (in->control[IN] == in->control[OUT]) {
 		u32 count;
-		if (call(READ, fd, (long)&count, 4, 0, 0, 0) != 4) leave("ring-tool: no interrupt", 1);
+		if (call(READ, fd, (long)&count, 4, 0, 0, 0) != 4) return 0;
 		signal_host(fd);
 	}
-	volatile unsigned short *reply = (volatile unsigned short *)(in->data + in->control[OUT]);
+	u32 at = in->control[OUT], bytes = 0;
+	unsigned short reply[8];
+	for (u32 i = 0; i < sizeof reply; i++) ((u8 *)reply)[i] = in->data[(at + i) % in->bytes];
 	if (reply[0] != 11 || reply[4] != 0x1234) leave("ring-tool: not the completion of our packet", 1);
-	static char answer[256];
-	u32 count = (reply[2] - reply[1]) * 8;
-	for (u32 i = 0; i < count && i < 255; i++) answer[i] = in->data[in->control[OUT] + reply[1] * 8 + i];
+	for (u32 i = reply[1] * 8; i < reply[2] * 8u && bytes < sizeof answer - 1; i++)
+		answer[bytes++] = in->data[(at + i) % in->bytes];
+	answer[bytes] = 0;
+	in->control[OUT] = (at + reply[2] * 8 + TRAILER) % in->bytes;
+	__sync_synchronize();
+	return 1;
+}
+
+static void ping(int fd, struct ring *out, struct ring *in, const char *text)
+{
+	if (!round_trip(fd, out, in, text)) leave("ring-tool: the device is gone", 1);
 	print("ring-tool: completed with ");
 	leave(answer, 0);
+}
+
+static void load(int fd, struct ring *out, struct ring *in, const char *text)
+{
+	u32 trips = 0;
+	while (round_trip(fd, out, in, text)) trips++;
+	leave(trips > 10 ? "ring-tool: the device went away under load" : "ring-tool: too few round trips", 0);
 }
 
 static u64 seed;
@@ -117,7 +138,7 @@ static void scribble(int fd, struct ring *out, struct ring *in)
 static void run(long *stack)
 {
 	char **arguments = (char **)(stack + 1);
-	if (stack[0] != 5) leave("usage: ring-tool DEVICE RING_BYTES ping TEXT | scribble SEED", 2);
+	if (stack[0] != 5) leave("usage: ring-tool DEVICE RING_BYTES ping TEXT | load TEXT | scribble SEED", 2);
 	long fd = call(OPEN, (long)arguments[1], 2, 0, 0, 0, 0);
 	if (fd < 0) leave("ring-tool: cannot open the device", 1);
 	u64 bytes = number(arguments[2]);
@@ -126,6 +147,7 @@ static void run(long *stack)
 	struct ring out = ring_at((u8 *)pages, bytes / 2), in = ring_at((u8 *)pages + bytes / 2, bytes / 2);
 	seed = number(arguments[4]) * 2654435761u + 1;
 	if (arguments[3][0] == 'p') ping((int)fd, &out, &in, arguments[4]);
+	if (arguments[3][0] == 'l') load((int)fd, &out, &in, arguments[4]);
 	scribble((int)fd, &out, &in);
 }
 

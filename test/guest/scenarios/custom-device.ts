@@ -12,7 +12,7 @@ export const customDevice: Scenario = {
   name: 'custom-device',
   job: 'custom-device',
   prepare: async (context) => {
-    const disk = await copyDisk(context.diskImage, context, 'disk', FIRST_DISK);
+    const disk = await copyDisk(context, 'disk', FIRST_DISK);
     let faults = 0;
     return {
       attach: (environment) => {

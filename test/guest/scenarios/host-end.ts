@@ -10,19 +10,13 @@ import type { ScenarioContext } from './scenario.ts';
 export const FIRST_DISK = '11111111-2222-3333-4444-000000000001';
 export const SECOND_DISK = '11111111-2222-3333-4444-000000000002';
 
-/** Control messages are noted up to this many, so that a report stays readable. */
-const MAX_NOTES = 500;
-
 /** A bus that notes every connect, disconnect, dropped message, and the name of each control message. */
 export function noteBus(
   environment: HostEnvironment,
   context: ScenarioContext,
   options: HostVmbusOptions = {},
 ): HostVmbus {
-  let noted = 0;
-  const note = (text: string) => {
-    if (noted++ < MAX_NOTES) context.note(text);
-  };
+  const { note } = context;
   return new HostVmbus(environment, {
     ...options,
     events: {
@@ -41,18 +35,28 @@ export interface ScenarioDisk {
   close(): Promise<void>;
 }
 
-/** A copy of the plan's image in the scenario's folder, writable. */
-export async function copyDisk(
-  image: string,
+/** A writable copy of the plan's image, in the scenario's folder. */
+export function copyDisk(context: ScenarioContext, name: string, instanceId: string): Promise<ScenarioDisk> {
+  const path = join(context.folder, `${name}.img`);
+  copyFileSync(context.diskImage, path);
+  return openDisk(context, path, false, name, instanceId);
+}
+
+/** The plan's image itself, for reading: a disk without a write cache. */
+export function openReadOnlyDisk(context: ScenarioContext, name: string, instanceId: string): Promise<ScenarioDisk> {
+  return openDisk(context, context.diskImage, true, name, instanceId);
+}
+
+async function openDisk(
   context: ScenarioContext,
+  path: string,
+  readOnly: boolean,
   name: string,
   instanceId: string,
 ): Promise<ScenarioDisk> {
-  const path = join(context.folder, `${name}.img`);
-  copyFileSync(image, path);
   const controller = new ScsiController();
   const onFault = (error: unknown) => context.note(`disk fault: ${(error as Error).message}`);
-  controller.attach(new DiskUnit(await openFileBackend(path), { onFault }));
+  controller.attach(new DiskUnit(await openFileBackend(path, { readOnly }), { onFault }));
   let vsp: StorVsp | undefined;
   return {
     offer: (vmbus) => {

@@ -1,10 +1,12 @@
 /** Every scenario, in the order in which they run. */
+import { abandon } from './abandon.ts';
 import { bare, bareFour } from './bare.ts';
 import { customDevice } from './custom-device.ts';
 import { disk, diskTwo } from './disk.ts';
 import { hotPlug } from './hot-plug.ts';
 import { panic, panicWithoutBus } from './panic.ts';
 import { reboot } from './reboot.ts';
+import { rescind } from './rescind.ts';
 import type { Scenario } from './scenario.ts';
 import { stop } from './stop.ts';
 import { versions } from './versions.ts';
@@ -17,8 +19,10 @@ export const SCENARIOS: readonly Scenario[] = [
   diskTwo,
   hotPlug,
   customDevice,
+  rescind,
   reboot,
   panic,
   panicWithoutBus,
   stop,
+  abandon,
 ];

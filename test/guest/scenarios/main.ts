@@ -1,32 +1,24 @@
 /**
  * Runs scenarios one after another with the installed package, and leaves a folder of results for each: the guest's
- * console, what the host end noted, how the machine ended.
+ * console, what the host end noted, how the machine ended, and whether anything of it is left.
  *
  * Usage: node main.js PLAN RESULTS
  */
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readlinkSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootVirtualMachine, type VirtualMachine, type VirtualMachineExit } from '../../../src/transports/kvm/index.ts';
 import { SCENARIOS } from './index.ts';
-import type { Scenario, ScenarioResult } from './scenario.ts';
-
-export interface Plan {
-  /** Paths of the guest's kernel and initial RAM disk. */
-  readonly kernel: string;
-  readonly initrd: string;
-  /** The disk image that scenarios copy. */
-  readonly diskImage: string;
-  readonly scenarios: readonly string[];
-  readonly timeoutMs: number;
-}
+import { Notes } from './notes.ts';
+import { machineOptions, readPlan } from './plan.ts';
+import type { MachineScenario, Scenario, ScenarioContext, ScenarioResult } from './scenario.ts';
 
 const [planFile = '', results = ''] = process.argv.slice(2);
-const plan = JSON.parse(readFileSync(planFile, 'utf8')) as Plan;
+const plan = readPlan(planFile);
 for (const name of plan.scenarios) {
   const scenario = SCENARIOS.find((candidate) => candidate.name === name);
   if (scenario === undefined) throw new Error(`there is no scenario ${name}`);
   const result = await runScenario(scenario, join(results, name));
-  const outcome = result.error ?? `${result.exit?.reason} ${result.exit?.detail ?? ''}`;
+  const outcome = result.error ?? `${result.exit?.reason ?? 'done'} ${result.exit?.detail ?? ''}`;
   process.stdout.write(
     `scenario ${name}: ${outcome.split('\n')[0]} after ${(result.milliseconds / 1000).toFixed(1)} s\n`,
   );
@@ -34,36 +26,40 @@ for (const name of plan.scenarios) {
 
 async function runScenario(scenario: Scenario, folder: string): Promise<ScenarioResult> {
   mkdirSync(folder, { recursive: true });
-  const log = openSync(join(folder, 'console.log'), 'w');
-  const notes: string[] = [];
+  const notes = new Notes();
+  const context: ScenarioContext = { folder, diskImage: plan.diskImage, planFile, note: (text) => notes.add(text) };
   const started = performance.now();
+  const threadsBefore = threadCount();
   let exit: VirtualMachineExit | undefined;
   let error: string | undefined;
   try {
-    exit = await boot(scenario, folder, log, notes);
+    if ('run' in scenario) await scenario.run(context);
+    else exit = await bootMachine(scenario, context);
   } catch (cause) {
     error = (cause as Error).stack ?? String(cause);
-  } finally {
-    closeSync(log);
   }
-  const result = { exit, error, notes, milliseconds: Math.round(performance.now() - started) };
+  const result: ScenarioResult = {
+    exit,
+    error,
+    notes: notes.lines,
+    milliseconds: Math.round(performance.now() - started),
+    kvmDescriptorsLeft: kvmDescriptors(),
+    threads: [threadsBefore, threadCount()],
+  };
   writeFileSync(join(folder, 'result.json'), JSON.stringify(result, undefined, 2));
   return result;
 }
 
-async function boot(scenario: Scenario, folder: string, log: number, notes: string[]): Promise<VirtualMachineExit> {
-  const prepared = await scenario.prepare({ folder, diskImage: plan.diskImage, note: (text) => notes.push(text) });
+async function bootMachine(scenario: MachineScenario, context: ScenarioContext): Promise<VirtualMachineExit> {
+  const prepared = await scenario.prepare(context);
+  const log = openSync(join(context.folder, 'console.log'), 'w');
   const decoder = new TextDecoder();
   let line = '';
   let machine: VirtualMachine | undefined;
   try {
     machine = await bootVirtualMachine({
-      kernel: plan.kernel,
-      initrd: plan.initrd,
-      append: `console=ttyS0 quiet loglevel=6 mitigations=off random.trust_cpu=on job=${scenario.job}`,
-      cpus: scenario.cpus,
+      ...machineOptions(plan, scenario),
       onReset: scenario.onReset,
-      timeoutMs: plan.timeoutMs,
       attach: prepared.attach,
       console: (bytes) => {
         writeSync(log, bytes);
@@ -75,5 +71,23 @@ async function boot(scenario: Scenario, folder: string, log: number, notes: stri
     return await machine.exited;
   } finally {
     await prepared.finish?.();
+    closeSync(log);
   }
+}
+
+function threadCount(): number {
+  return readdirSync('/proc/self/task').length;
+}
+
+/** What of KVM this process has open: the device, machines, processors. */
+function kvmDescriptors(): string[] {
+  return readdirSync('/proc/self/fd')
+    .map((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`);
+      } catch {
+        return ''; // The descriptor of the listing itself is closed by now.
+      }
+    })
+    .filter((target) => target.includes('kvm'));
 }

@@ -1,10 +1,12 @@
-/** The guest's kernel dies: with the bus, so that the crash registers tell, and without, so that only the console does. */
+/** The guest's kernel dies: once without a console for its log, so that only the crash registers tell, and once without
+ * the bus, so that only the console does. */
 import { noteBus } from './host-end.ts';
 import type { Scenario } from './scenario.ts';
 
 export const panic: Scenario = {
   name: 'panic',
   job: 'panic',
+  hasKernelLog: false,
   prepare: (context) => ({ attach: (environment) => noteBus(environment, context) }),
 };
 

@@ -7,7 +7,7 @@ export const reboot: Scenario = {
   job: 'reboot',
   onReset: 'restart',
   prepare: async (context) => {
-    const disk = await copyDisk(context.diskImage, context, 'disk', FIRST_DISK);
+    const disk = await copyDisk(context, 'disk', FIRST_DISK);
     return {
       attach: (environment) => {
         const vmbus = noteBus(environment, context);
