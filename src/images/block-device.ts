@@ -4,7 +4,7 @@
  *
  * Source: Linux `Documentation/ABI/stable/sysfs-block` (size in sectors of 512 bytes, ro, queue/…).
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageError } from './image-error.ts';
 
@@ -28,7 +28,9 @@ export async function blockDeviceFacts(
   deviceNumber: number,
   sysfsPath = '/sys/dev/block',
 ): Promise<BlockDeviceFacts> {
-  const folder = join(sysfsPath, deviceName(deviceNumber));
+  const listed = join(sysfsPath, deviceName(deviceNumber));
+  // The list holds links; what lies above a partition is found only from its real place.
+  const folder = await realpath(listed).catch(() => listed);
   const number = async (file: string): Promise<number | undefined> => {
     const text = await readFile(join(folder, file), 'utf8').catch(() => '');
     return /^\d+\n?$/.test(text) ? Number(text) : undefined;

@@ -31,10 +31,10 @@ function coarseCommands(blockCount: number, clusterBlocks: number): fc.Arbitrary
   const cluster = fc.integer({ min: 0, max: Math.ceil(blockCount / clusterBlocks) - 1 });
   const write = fc
     .tuple(cluster, fc.integer({ min: 0, max: 12 }), fc.integer({ min: 1, max: 255 }))
-    .map(
-      ([number, skip, fill]) =>
-        ({ do: 'write', block: number * clusterBlocks + skip, blocks: 2, fill, fua: false }) as const,
-    );
+    .map(([number, skip, fill]) => {
+      const block = Math.min(number * clusterBlocks + skip, blockCount - 2);
+      return { do: 'write', block, blocks: 2, fill, fua: false } as const;
+    });
   const discard = cluster.map((number) => {
     const block = number * clusterBlocks;
     return { do: 'discard', block, blocks: Math.min(clusterBlocks, blockCount - block) } as const;

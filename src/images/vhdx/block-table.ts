@@ -138,6 +138,8 @@ export async function loadBlockTable(
   if (entryCount * BAT_ENTRY_BYTES > regions.bat.byteCount) {
     refuse(`is corrupt: ${entryCount} blocks do not fit a table of ${regions.bat.byteCount} bytes`);
   }
+  const others = [...regions.areas, log];
+  checkOverlaps([], disk.blockBytes, others, refuse);
   const table = new BlockTable(disk);
   const starts: number[] = [];
   for (let at = 0; at < entryCount * BAT_ENTRY_BYTES; at += READ_BYTES) {
@@ -168,7 +170,7 @@ export async function loadBlockTable(
       starts.push(blockAt);
     }
   }
-  return { table, used: checkOverlaps(starts, disk.blockBytes, [...regions.areas, log], refuse) };
+  return { table, used: checkOverlaps(starts, disk.blockBytes, others, refuse) };
 }
 
 /** What a block may be in a file without a parent. */
