@@ -127,8 +127,8 @@ export class ShmEndpoint implements PollSource {
     this.#isSilent = true;
     socket.end(encodeText(FrameType.Goodbye, reason));
     // A peer that does not read would keep the socket, and with it this process, for ever.
-    setTimeout(() => socket.destroy(), GOODBYE_MS).unref();
-    socket.unref();
+    const patience = setTimeout(() => socket.destroy(), GOODBYE_MS);
+    socket.once('close', () => clearTimeout(patience));
     this.#end(true);
     file.mapping.release();
   }

@@ -254,7 +254,8 @@ class Attachments {
     socket.resume(); // Whatever else it says is dropped, so that its end is seen.
     socket.end(encodeText(FrameType.Refusal, error.message));
     // A peer that does not read its refusal must not hold on to us.
-    setTimeout(() => socket.destroy(), REFUSAL_MS).unref();
+    const patience = setTimeout(() => socket.destroy(), REFUSAL_MS);
+    socket.once('close', () => clearTimeout(patience));
     this.#options.onRefused?.(error.message);
   }
 }

@@ -82,7 +82,11 @@ export function makePrivate(path: string): void {
  * @param seen the socket as it was when we connected
  */
 export async function removeAbandoned(path: string, seen: Stats, ownsDirectory: boolean): Promise<void> {
-  // A new host may listen there already.
+  // A new host may listen there already; and one that is being killed answers for a moment after its guests lost it.
+  for (const delayMs of [10, 50, 250]) {
+    if ((await knock(path)) === 'ECONNREFUSED') break;
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+  }
   if ((await knock(path)) === 'ECONNREFUSED') unlinkIfSame(path, seen);
   if (ownsDirectory) removeDirectory(path);
 }

@@ -1,15 +1,20 @@
 /** Two real processes. Slower than the other tests; the long runs are in `npm run soak`. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { exchangeAcrossProcesses } from '../../soak/across-processes.ts';
 import { type Compiled, compile } from '../../soak/compiled.ts';
+import { type KillRound, killGuests, killHosts } from '../../soak/kill-rounds.ts';
+import { until } from '../until.ts';
 import { type SomeSocket, someSocket } from './some-socket.ts';
 
 const EXCHANGE_PROCESS = 'test/soak/peers/exchange-process.ts';
+const KILL_GUEST = 'test/soak/peers/kill-guest.ts';
+const KILL_HOST = 'test/soak/peers/kill-host.ts';
 
 let compiled: Compiled;
 let socket: SomeSocket;
 beforeAll(() => {
-  compiled = compile([EXCHANGE_PROCESS]);
+  compiled = compile([EXCHANGE_PROCESS, KILL_GUEST, KILL_HOST]);
 });
 afterAll(() => compiled.remove());
 beforeEach(() => {
@@ -44,4 +49,53 @@ test('one host process serves several guest processes at once', async () => {
   });
 
   expect(results.map(({ host }) => host.received)).toEqual([5_000, 5_000, 5_000, 5_000]);
+});
+
+/** Mappings of guest memory that this process has. */
+function mappedGuests(): string[] {
+  return readFileSync('/proc/self/maps', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes('memfd:vmbus-guest'));
+}
+
+/** Descriptors that this process has open, but for those that looking needs. */
+function openDescriptors(): string[] {
+  return readdirSync('/proc/self/fd');
+}
+
+function expectEveryTransactionEndedOnce(rounds: readonly KillRound[]): void {
+  for (const { underWayAtTheEnd, doubled } of rounds) {
+    expect({ underWayAtTheEnd, doubled }).toEqual({ underWayAtTheEnd: 0, doubled: 0 });
+  }
+  expect(rounds.reduce((sum, { failed }) => sum + failed, 0)).toBeGreaterThan(0);
+}
+
+test('guests killed under load leave their host with every transaction ended once and nothing else', async () => {
+  const before = openDescriptors().length;
+
+  const { rounds, steadyCompletions } = await killGuests({
+    url: socket.url,
+    victimPath: compiled.pathOf(KILL_GUEST),
+    rounds: 6,
+    seed: 1,
+  });
+
+  expectEveryTransactionEndedOnce(rounds);
+  expect(steadyCompletions).toBeGreaterThan(100);
+  expect(mappedGuests()).toEqual([]);
+  // Sockets close in a turn of their own; one that leaks for each kill never gets there.
+  await until(() => openDescriptors().length <= before);
+  expect(readdirSync(socket.directory)).toEqual([]);
+});
+
+test('hosts killed under load leave their guest with every transaction ended once, and the path free', async () => {
+  const before = openDescriptors().length;
+
+  const rounds = await killHosts({ url: socket.url, victimPath: compiled.pathOf(KILL_HOST), rounds: 6, seed: 2 });
+
+  expectEveryTransactionEndedOnce(rounds);
+  expect(mappedGuests()).toEqual([]);
+  // Sockets close in a turn of their own; one that leaks for each kill never gets there.
+  await until(() => openDescriptors().length <= before);
+  await until(() => readdirSync(socket.directory).length === 0);
 });

@@ -1,0 +1,124 @@
+/**
+ * Kills one end at a random moment under load, again and again, and looks at what the survivor is left with.
+ *
+ * The survivor is this process. As a host it outlives every guest and serves one steady guest all the time; as a guest
+ * it attaches to one host after the other at the same path.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { connectShm, listenShm } from '../../src/transports/shm/index.ts';
+import { type Load, startGuestLoad, startHostLoad } from './load.ts';
+
+export interface KillOptions {
+  readonly url: string;
+  /** The compiled `peers/kill-guest.ts` or `peers/kill-host.ts`. */
+  readonly victimPath: string;
+  readonly rounds: number;
+  readonly seed: number;
+  /** Called after each round, for a progress line. */
+  readonly onRound?: (round: number) => void;
+}
+
+/** What the survivor saw of one round. */
+export interface KillRound {
+  /** Transactions that the survivor had begun. */
+  readonly started: number;
+  /** How many of them were under way when it heard of the death. */
+  readonly failed: number;
+  readonly underWayAtTheEnd: number;
+  readonly doubled: number;
+  /** From the kill until the survivor heard of it, milliseconds. */
+  readonly noticedMs: number;
+}
+
+/** Kills guests of this host. @returns what the host saw, and how much its steady guest got done meanwhile */
+export async function killGuests(options: KillOptions): Promise<{ rounds: KillRound[]; steadyCompletions: number }> {
+  const random = randomFrom(options.seed);
+  const rounds: KillRound[] = [];
+  let victim: ChildProcess | undefined;
+  let afterPackets = 0;
+  let arrived: (end: Promise<KillRound>) => void = () => {};
+  let isSteady = true;
+  const listener = await listenShm(options.url, {
+    onGuest: ({ environment }) => {
+      if (isSteady) {
+        // The first guest is this process itself.
+        const load = startHostLoad(environment);
+        void load.lost.then(() => load.stop());
+        return;
+      }
+      let killedMs = 0;
+      let left = afterPackets;
+      const strike = (): void => {
+        if (left-- !== 0) return;
+        killedMs = performance.now();
+        victim?.kill('SIGKILL');
+      };
+      const load = startHostLoad(environment, strike);
+      strike();
+      arrived(load.lost.then(() => settle(load, performance.now() - killedMs)));
+    },
+  });
+  const connection = await connectShm(options.url, { pageCount: 1024 });
+  const steady = await startGuestLoad(connection.environment);
+  isSteady = false;
+  for (let round = 0; round < options.rounds; round++) {
+    afterPackets = killPoint(random);
+    const end = new Promise<Promise<KillRound>>((resolve) => {
+      arrived = resolve;
+    });
+    victim = fork(options.victimPath, [options.url]);
+    rounds.push(await await end);
+    options.onRound?.(round);
+  }
+  const steadyCompletions = steady.ledger.succeeded;
+  await steady.stop();
+  connection.close();
+  await listener.close();
+  return { rounds, steadyCompletions };
+}
+
+/** Kills the host of this guest, then attaches to a new one at the same path. */
+export async function killHosts(options: KillOptions): Promise<KillRound[]> {
+  const random = randomFrom(options.seed);
+  const rounds: KillRound[] = [];
+  for (let round = 0; round < options.rounds; round++) {
+    const victim = fork(options.victimPath, [options.url]);
+    await new Promise((resolve) => victim.once('message', resolve));
+    const connection = await connectShm(options.url, { pageCount: 1024 });
+    let left = killPoint(random);
+    let killedMs = 0;
+    const strike = (): void => {
+      if (left-- !== 0) return;
+      killedMs = performance.now();
+      victim.kill('SIGKILL');
+    };
+    const load = await startGuestLoad(connection.environment, strike);
+    strike();
+    await load.lost;
+    rounds.push(await settle(load, performance.now() - killedMs));
+    options.onRound?.(round);
+  }
+  return rounds;
+}
+
+async function settle(load: Load, noticedMs: number): Promise<KillRound> {
+  await load.stop();
+  const { started, failed, underWay, doubled } = load.ledger;
+  return { started, failed, underWayAtTheEnd: underWay, doubled, noticedMs };
+}
+
+/** After how many packets and completions to kill: often in the first moments, sometimes at full speed. */
+function killPoint(random: () => number): number {
+  return Math.floor(10 ** (random() * 4)) - 1;
+}
+
+/** xorshift32, as in `exchange.ts`; numbers from 0 to 1. */
+function randomFrom(seed: number): () => number {
+  let state = seed | 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
