@@ -274,7 +274,11 @@ export class ChannelEndpoint implements PacketPathOwner {
     const { maxExternalBytes, maxExternalRanges } = this.settings;
     const data = mapExternalData(packet, side.memory, maxExternalBytes, maxExternalRanges);
     if (data.mdl === null) return data;
-    if (!side.pin(data.mdl, () => this.#path.receives.dataArrived(packet))) {
+    const arrived = (): void => {
+      this.#path.receives.dataArrived(packet);
+      this.#driver.dataArrived?.(packet);
+    };
+    if (!side.pin(data.mdl, arrived)) {
       packet.isAwaitingData = true;
       return { status: STATUS_PENDING, mdl: null };
     }
@@ -343,6 +347,7 @@ export class ChannelEndpoint implements PacketPathOwner {
   /** The peer broke the protocol: this channel ends, everything else lives on. */
   faulted(error: PeerError): void {
     this.#tap?.faulted?.(this, error);
+    this.#driver.faulted?.(error);
     // The life cycle moves in a turn of its own: this may be the middle of a send or a delivery.
     this.#side?.scheduler.passive(() => {
       if (this.isOpen) this.ended('faulted', this.role === 'host' ? 'enabled' : 'disabled');

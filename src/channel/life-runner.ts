@@ -4,7 +4,7 @@
  */
 import { NT_SUCCESS, STATUS_UNSUCCESSFUL } from '../wire/ntstatus.ts';
 import type { ChannelDriver } from './channel-driver.ts';
-import { type LifeAction, type LifeEvent, type LifeState, stepLife } from './life-cycle.ts';
+import { type LifeAction, type LifeEvent, type LifeState, type Reason, stepLife } from './life-cycle.ts';
 
 /** The actions that are not callbacks of the driver. */
 export type LifeEffect = Extract<
@@ -48,6 +48,8 @@ export class LifeRunner {
     const before = this.state;
     const { next, actions } = stepLife(before, event, this.#host.subject());
     this.state = next;
+    const reason = reasonOf(next);
+    if (reason !== undefined && reasonOf(before) === undefined) this.#driver.ending?.(reason);
     if (next.at !== before.at) this.#host.changed(before.at, next.at);
     for (const action of actions) this.#do(action);
     this.#wake();
@@ -149,4 +151,9 @@ export class LifeRunner {
     this.#waiters = this.#waiters.filter((waiter) => !waiter.isOver(at));
     for (const waiter of over) waiter.resolve();
   }
+}
+
+/** Why the cycle shall end; `undefined` while it shall not. */
+function reasonOf(state: LifeState): Reason | undefined {
+  return 'end' in state ? state.end?.reason : undefined;
 }

@@ -42,6 +42,8 @@ export class IncomingPacket {
   external: Mdl | null = null;
   /** The driver asked for external data that is not there yet. */
   isAwaitingData = false;
+  /** What the driver shows its user for this object; stays with it from packet to packet. */
+  face: object | null = null;
   /** Bytes of the driver's own; `null` if the channel gives none. */
   readonly context: Uint8Array | null;
 
