@@ -1,7 +1,7 @@
 /** A whole disk by page frame numbers over the loopback, beside plain `fs` reads of the same file into the same pages. */
 import { read as fsRead } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { allocateSlots, readDisk, type TransferSlot } from '../../src/cli/demo/read-disk.ts';
+import { allocateSlots, readBlocks, type TransferSlot, wholeDisk } from '../../src/cli/disk-transfer.ts';
 import { overBus } from '../../src/cli/demo/run-demo.ts';
 import { openDiskFile } from '../../src/cli/images.ts';
 import { quantile } from '../harness/measure.ts';
@@ -41,7 +41,7 @@ async function runContest(contest: string, pagesPerTransfer: number): Promise<Ro
   const handle = await open(FILE, 'r');
   try {
     const plan = { outstanding: OUTSTANDING, pagesPerTransfer };
-    return await overBus(backend, plan, async ({ vmbus, disk }) => {
+    return await overBus({ ...plan, transport: 'loopback' }, { path: FILE, readOnly: true }, async ({ vmbus, disk }) => {
       const slots = allocateSlots(vmbus.pages, plan);
       const plain = new Float64Array(ROUNDS);
       const bus = new Float64Array(ROUNDS);
@@ -54,7 +54,7 @@ async function runContest(contest: string, pagesPerTransfer: number): Promise<Ro
             );
           },
           async () => {
-            bus[round] = await megabytesPerSecond(backend.fileBytes, () => readDisk(disk, slots, () => {}));
+            bus[round] = await megabytesPerSecond(backend.fileBytes, () => readBlocks(disk, slots, wholeDisk(disk), () => {}));
           },
         ];
         for (const way of round % 2 === 0 ? ways : ways.reverse()) await way();

@@ -1,10 +1,11 @@
 /** `vmbus demo`: the first five minutes. */
-import { SingleBar } from 'cli-progress';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { printReport, toJson } from './demo/demo-report.ts';
+import { DEFAULT_TRANSPORT, DEMO_TRANSPORTS, type DemoTransport } from './demo/demo-transport.ts';
 import { runDemo } from './demo/run-demo.ts';
 import { CommandError, ExitCode } from './exit.ts';
-import { formatBytes, wholeNumber } from './quantity.ts';
+import { createProgress } from './progress.ts';
+import { wholeNumber } from './quantity.ts';
 
 /** PFNs of one transfer: what the storage device takes in one request (1 MiB). */
 const MAX_PFNS = 256;
@@ -13,6 +14,7 @@ interface DemoCommandOptions {
   readonly write: boolean;
   readonly depth: number;
   readonly pfns: number;
+  readonly transport: DemoTransport;
   readonly json: boolean;
 }
 
@@ -23,20 +25,26 @@ export function demoCommand(): Command {
     .option('--write', 'also write a pattern to a scratch copy, read it back and compare', false)
     .option('--depth <count>', 'transfers under way at once', wholeNumber(1, 256), 32)
     .option('--pfns <count>', 'pages per transfer', wholeNumber(1, MAX_PFNS), MAX_PFNS)
+    .addOption(
+      new Option('--transport <kind>', 'between host and guest: two processes, two threads, or one event loop')
+        .choices(DEMO_TRANSPORTS)
+        .default(DEFAULT_TRANSPORT),
+    )
     .option('--json', 'print one JSON object', false)
     .addHelpText('before', 'Example: vmbus demo --depth 8 --pfns 64\n')
-    .action(async (file: string, options: DemoCommandOptions) => await demo(file, options));
+    .action(demo);
 }
 
 async function demo(file: string, options: DemoCommandOptions): Promise<void> {
-  const progress = process.stderr.isTTY && !options.json ? progressBar() : undefined;
+  const progress = createProgress('reading', !options.json);
   const report = await runDemo({
     file,
     writes: options.write,
     outstanding: options.depth,
     pagesPerTransfer: options.pfns,
-    ...(progress === undefined ? {} : { onProgress: progress.show }),
-  }).finally(() => progress?.stop());
+    transport: options.transport,
+    onProgress: progress.show,
+  }).finally(progress.stop);
 
   if (report.paddingBytes > 0) {
     process.stderr.write(
@@ -50,23 +58,4 @@ async function demo(file: string, options: DemoCommandOptions): Promise<void> {
   if (report.write?.matches === false) {
     throw new CommandError(ExitCode.Failed, 'the scratch copy read back other bytes than were written');
   }
-}
-
-function progressBar(): { show: (bytes: number, totalBytes: number) => void; stop: () => void } {
-  const bar = new SingleBar({
-    format: 'reading {bar} {percentage}%  {done} of {all}',
-    stream: process.stderr,
-    clearOnComplete: true,
-    hideCursor: true,
-  });
-  let isStarted = false;
-  return {
-    show(bytes, totalBytes) {
-      const payload = { done: formatBytes(bytes), all: formatBytes(totalBytes) };
-      if (!isStarted) bar.start(totalBytes, bytes, payload);
-      else bar.update(bytes, payload);
-      isStarted = true;
-    },
-    stop: () => bar.stop(),
-  };
 }

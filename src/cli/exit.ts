@@ -6,15 +6,16 @@ export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
 /** A command's own end: the message is the one line that a person sees, without a stack. */
 export class CommandError extends Error {
-  readonly exitCode: ExitCode;
+  /** One of `ExitCode`, or a code that the command's own help lists. */
+  readonly exitCode: number;
 
-  constructor(exitCode: ExitCode, message: string, options?: ErrorOptions) {
+  constructor(exitCode: number, message: string, options?: ErrorOptions) {
     super(message, options);
     this.exitCode = exitCode;
   }
 }
 
-export function exitCodeOf(error: unknown): ExitCode {
+export function exitCodeOf(error: unknown): number {
   if (error instanceof CommandError) return error.exitCode;
   if (error instanceof PeerError) return ExitCode.PeerBrokeProtocol;
   if (error instanceof UsageError) return ExitCode.WrongUsage;

@@ -1,8 +1,13 @@
 /** The whole command line as a value: every subcommand, and what they share. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { actionFirst, attachCommand } from './attach.ts';
+import { bootCommand } from './boot.ts';
 import { demoCommand } from './demo.ts';
+import { doctorCommand } from './doctor.ts';
 import { ExitCode, exitCodeOf, explain } from './exit.ts';
+import { lsCommand } from './ls.ts';
+import { serveCommand } from './serve.ts';
 
 /** @throws what a command throws when it is run, and CommanderError for usage, help and version */
 export function createProgram(): Command {
@@ -11,14 +16,15 @@ export function createProgram(): Command {
     .version(packageVersion())
     .addHelpText('before', 'Example: vmbus demo --depth 8\n')
     .exitOverride();
-  for (const command of [demoCommand()]) program.addCommand(command.exitOverride());
+  const commands = [demoCommand(), serveCommand(), attachCommand(), lsCommand(), bootCommand(), doctorCommand()];
+  for (const command of commands) program.addCommand(throwing(command));
   return program;
 }
 
 /** Runs one command line. @returns the exit code; nothing is thrown */
-export async function run(args: readonly string[]): Promise<ExitCode> {
+export async function run(args: readonly string[]): Promise<number> {
   try {
-    await createProgram().parseAsync(args, { from: 'user' });
+    await createProgram().parseAsync(actionFirst(args), { from: 'user' });
     return ExitCode.Fine;
   } catch (error) {
     // Commander has already said what is wrong with the usage; help and version end here too, with code 0.
@@ -26,6 +32,12 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     process.stderr.write(`vmbus: ${explain(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** A command and all below it throw instead of ending the process. */
+function throwing(command: Command): Command {
+  for (const inner of command.commands) throwing(inner);
+  return command.exitOverride();
 }
 
 function packageVersion(): string {

@@ -3,24 +3,23 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import type { ChannelEndpoint } from '../../channel/index.ts';
-import type { FileBackend } from '../../devices/scsi/index.ts';
-import { GuestMemory, PAGE_BYTES, type ScatterView } from '../../memory/index.ts';
-import { createLoopback } from '../../transports/loopback/index.ts';
+import { PAGE_BYTES, type ScatterView } from '../../memory/index.ts';
 import { className } from '../../wire/class-ids.ts';
 import { gpaDirectPfnsBytes } from '../../wire/packet.ts';
 import { formatStorVersion, VSTOR_PACKET_BYTES } from '../../wire/storvsc.ts';
 import { formatVersion } from '../../wire/versions.ts';
 import { type DiskGuest, startDiskGuest } from '../disk-guest.ts';
-import { startDiskHost } from '../disk-host.ts';
-import { CommandError, ExitCode } from '../exit.ts';
+import { allocateSlots, readBlocks, type TransferPlan, wholeDisk } from '../disk-transfer.ts';
 import { openDiskFile } from '../images.ts';
+import type { DiskSpec } from '../served-disks.ts';
 import type { DemoReport, Totals, WriteReport } from './demo-report.ts';
-import { allocateSlots, readDisk, type TransferPlan } from './read-disk.ts';
+import { type DemoTransport, overTransport } from './demo-transport.ts';
 import { withScratchCopy, writePattern } from './scratch-write.ts';
 import { TransactionCapture } from './transaction-capture.ts';
 
 export interface DemoOptions extends TransferPlan {
   readonly file: string;
+  readonly transport: DemoTransport;
   /** Also write a pattern to a scratch copy of the file, read it back and compare. */
   readonly writes: boolean;
   /** Bytes read so far. */
@@ -32,24 +31,26 @@ const SPARE_PAGES = 256;
 
 /** @throws CommandError for a file that cannot be a disk, and whatever a broken bus would throw */
 export async function runDemo(options: DemoOptions): Promise<DemoReport> {
-  const backend = await openDiskFile(options.file, { readOnly: true });
-  const read = await overBus(backend, options, (guest) => readAndHash(guest, backend, options));
+  // Looked at here, too, so that a file that cannot be a disk is told once, before any host is started.
+  const file = await openDiskFile(options.file, { readOnly: true });
+  await file.close();
+  const read = await overBus(options, { path: options.file, readOnly: true }, (guest) =>
+    readAndHash(guest, file.fileBytes, options),
+  );
   const write = options.writes ? await writeScratch(options) : undefined;
   const fileHash = await hashFile(options.file);
   return { ...read, sha256: { file: fileHash, disk: read.sha256 }, ...(write === undefined ? {} : { write }) };
 }
 
-/** Brings both ends up on one loopback, runs `job` in the guest, takes both down whatever becomes of it. */
+/** Brings both ends up on a transport, runs `job` in the guest, takes both down whatever becomes of it. */
 export async function overBus<Result>(
-  backend: FileBackend,
-  plan: TransferPlan,
+  plan: TransferPlan & { readonly transport: DemoTransport },
+  disk: DiskSpec,
   job: (guest: DiskGuest) => Promise<Result>,
 ): Promise<Result> {
-  const memory = GuestMemory.allocate(plan.outstanding * plan.pagesPerTransfer + SPARE_PAGES);
-  const loopback = createLoopback({ memory });
-  const host = startDiskHost(loopback.host, backend);
-  try {
-    const guest = await startDiskGuest(loopback.guest, {
+  const pageCount = plan.outstanding * plan.pagesPerTransfer + SPARE_PAGES;
+  return await overTransport(plan.transport, disk, pageCount, async (environment) => {
+    const guest = await startDiskGuest(environment, {
       outstanding: plan.outstanding,
       transferBytes: plan.pagesPerTransfer * PAGE_BYTES,
     });
@@ -58,14 +59,12 @@ export async function overBus<Result>(
     } finally {
       await guest.stop();
     }
-  } finally {
-    await host.stop();
-  }
+  });
 }
 
 type ReadReport = Omit<DemoReport, 'sha256' | 'write'> & { readonly sha256: string };
 
-async function readAndHash(guest: DiskGuest, backend: FileBackend, options: DemoOptions): Promise<ReadReport> {
+async function readAndHash(guest: DiskGuest, fileBytes: number, options: DemoOptions): Promise<ReadReport> {
   const { vmbus, disk } = guest;
   const [channel] = vmbus.channels as readonly [ChannelEndpoint];
   // The whole first transfer of data: the INQUIRY and its kin before it name one page.
@@ -77,20 +76,20 @@ async function readAndHash(guest: DiskGuest, backend: FileBackend, options: Demo
   const hash = createHash('sha256');
   const slots = allocateSlots(vmbus.pages, options);
   const started = performance.now();
-  await readDisk(disk, slots, (bytes, offsetBytes) => {
+  await readBlocks(disk, slots, wholeDisk(disk), (bytes, offsetBytes) => {
     // The padding behind the file's end is the disk's, not the file's.
-    hashView(hash, bytes, backend.fileBytes - offsetBytes);
-    options.onProgress?.(Math.min(offsetBytes + bytes.byteLength, backend.fileBytes), backend.fileBytes);
+    hashView(hash, bytes, fileBytes - offsetBytes);
+    options.onProgress?.(Math.min(offsetBytes + bytes.byteLength, fileBytes), fileBytes);
   });
   const elapsedMs = performance.now() - started;
 
   const { transaction } = capture;
   if (transaction === undefined) throw new Error('no transaction went over the channel');
   return {
-    file: backend.path,
-    fileBytes: backend.fileBytes,
-    paddingBytes: disk.sizeBytes - backend.fileBytes,
-    transport: 'loopback',
+    file: options.file,
+    fileBytes,
+    paddingBytes: disk.sizeBytes - fileBytes,
+    transport: options.transport,
     version: formatVersion(vmbus.bus.version),
     features: vmbus.bus.features,
     storageVersion: formatStorVersion(guest.vsc.version),
@@ -142,11 +141,9 @@ async function hashFile(path: string): Promise<string> {
 }
 
 async function writeScratch(options: DemoOptions): Promise<WriteReport> {
-  return await withScratchCopy(options.file, async (path) => {
-    const backend = await openDiskFile(path, { readOnly: false });
-    return await overBus(backend, options, async ({ vmbus, disk }) => {
-      if (disk.readOnly) throw new CommandError(ExitCode.Failed, `the scratch copy ${path} came up read-only`);
-      return await writePattern(disk, allocateSlots(vmbus.pages, options));
-    });
-  });
+  return await withScratchCopy(options.file, (path) =>
+    overBus(options, { path, readOnly: false }, ({ vmbus, disk }) =>
+      writePattern(disk, allocateSlots(vmbus.pages, options)),
+    ),
+  );
 }

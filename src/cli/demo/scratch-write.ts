@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ScsiDisk } from '../../devices/scsi/index.ts';
 import type { ScatterView } from '../../memory/index.ts';
+import { readBlocks, type TransferSlot, wholeDisk, writeBlocks } from '../disk-transfer.ts';
 import type { WriteReport } from './demo-report.ts';
-import { readDisk, type TransferSlot, writeDisk } from './read-disk.ts';
 
 const BLOCK_BYTES = 512;
 
@@ -26,18 +26,18 @@ export async function withScratchCopy<Result>(file: string, job: (path: string) 
 /** Writes the pattern over every block and reads it back. */
 export async function writePattern(disk: ScsiDisk, slots: readonly TransferSlot[]): Promise<WriteReport> {
   const started = performance.now();
-  await writeDisk(disk, slots, (bytes, offsetBytes) =>
+  await writeBlocks(disk, slots, wholeDisk(disk), (bytes, offsetBytes) => {
     eachWord(bytes, offsetBytes, (words, at, value) => {
       words[at] = value;
       return true;
-    }),
-  );
+    });
+  });
   await disk.flush();
 
   // What is still in the pages must not pass for what was read.
   for (const slot of slots) slot.view.fill(0);
   let matches = true;
-  await readDisk(disk, slots, (bytes, offsetBytes) => {
+  await readBlocks(disk, slots, wholeDisk(disk), (bytes, offsetBytes) => {
     matches &&= eachWord(bytes, offsetBytes, (words, at, value) => words[at] === value);
   });
   return { bytesWritten: disk.sizeBytes, matches, elapsedMs: performance.now() - started };
