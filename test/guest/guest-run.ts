@@ -40,8 +40,7 @@ export interface GuestRun {
 }
 
 export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
-  const tools = findTools(['qemu-system-x86_64', 'busybox', 'mke2fs', 'debugfs', 'xz', 'gcc']);
-  const tool = (name: string) => tools[name] ?? name;
+  const tools = findTools(['qemu-system-x86_64', 'busybox', 'mke2fs', 'xz', 'gcc']);
   const kernel = fetchKernel(options.series);
   const work = join(CACHE_FOLDER, `run-${options.series}`);
   const results = join(work, 'results');
@@ -50,11 +49,11 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
 
   const guestInitrd = join(work, 'guest.cpio');
   const ringTool = join(work, 'ring-tool');
-  run(tool('gcc'), [...RING_TOOL_FLAGS, '-o', ringTool, join(HERE, 'l2/ring-tool.c')]);
+  run(tools.gcc, [...RING_TOOL_FLAGS, '-o', ringTool, join(HERE, 'l2/ring-tool.c')]);
   const programs = { 'ring-tool': ringTool };
-  buildGuestInitramfs({ kernel, busybox: tool('busybox'), programs, scripts: join(HERE, 'l2') }, work, guestInitrd);
+  buildGuestInitramfs({ kernel, busybox: tools.busybox, programs, scripts: join(HERE, 'l2') }, work, guestInitrd);
   const diskImage = join(work, 'disk.img');
-  buildDiskImage(tool('mke2fs'), work, diskImage);
+  buildDiskImage(tools.mke2fs, work, diskImage);
   const isDirect = (await probeKvm()).state === 'usable';
   const payload = join(work, 'payload');
   await buildPayload(
@@ -73,7 +72,7 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
     const main = join(payload, 'scenarios/main.js');
     await promisify(execFile)(process.execPath, [main, join(payload, 'plan.json'), results], { maxBuffer: 2 ** 26 });
   } else {
-    await runEmulated(options, work, payload, results, tool);
+    await runEmulated(options, work, payload, results, tools);
   }
   return {
     host: isDirect ? 'this machine' : 'emulated',
@@ -89,12 +88,12 @@ async function runEmulated(
   work: string,
   payload: string,
   results: string,
-  tool: (name: string) => string,
+  tools: Record<'qemu-system-x86_64' | 'busybox' | 'mke2fs', string>,
 ): Promise<void> {
   // The emulated host's own kernel stays the same, whatever guest it runs.
   const hostKernel = fetchKernel('6.1');
   const images = buildHostImages(
-    { kernel: hostKernel, busybox: tool('busybox'), mke2fs: tool('mke2fs'), scripts: join(HERE, 'l1'), payload },
+    { kernel: hostKernel, busybox: tools.busybox, mke2fs: tools.mke2fs, scripts: join(HERE, 'l1'), payload },
     work,
   );
   const archive = join(work, 'results.img');
@@ -102,7 +101,7 @@ async function runEmulated(
   ftruncateSync(fd, RESULT_DISK_BYTES);
   closeSync(fd);
   await runEmulatedHost({
-    qemu: tool('qemu-system-x86_64'),
+    qemu: tools['qemu-system-x86_64'],
     kernel: hostKernel.vmlinuz,
     ...images,
     results: archive,

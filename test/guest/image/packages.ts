@@ -17,6 +17,7 @@ const TOOLS = {
   busybox: 'busybox-static',
   mke2fs: 'e2fsprogs',
   debugfs: 'e2fsprogs',
+  e2fsck: 'e2fsprogs',
   xz: 'xz-utils',
   gcc: 'gcc',
 } as const;
@@ -26,10 +27,10 @@ export type Tool = keyof typeof TOOLS;
  * Paths of the tools; missing ones are installed in CI and asked for elsewhere.
  * @throws Error that names the command to run
  */
-export function findTools(names: readonly Tool[]): Record<string, string> {
+export function findTools<Name extends Tool>(names: readonly Name[]): Record<Name, string> {
   const missing = names.filter((name) => which(name) === undefined).map((name) => TOOLS[name]);
   if (missing.length > 0) installPackages([...new Set(missing)]);
-  return Object.fromEntries(names.map((name) => [name, which(name) ?? name]));
+  return Object.fromEntries(names.map((name) => [name, which(name) ?? name])) as Record<Name, string>;
 }
 
 /** A kernel package's contents: `boot/vmlinuz-…` and `lib/modules/…`. */

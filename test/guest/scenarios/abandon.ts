@@ -24,14 +24,14 @@ async function leave(context: ScenarioContext, way: WayToLeave): Promise<void> {
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
-    // The guest is busy by now; a signal is the child's parent's to send.
-    if (way.startsWith('SIG') && output.includes('busy')) child.kill(way as NodeJS.Signals);
+    // The guest runs by now; a signal is the child's parent's to send.
+    if (way.startsWith('SIG') && output.includes('running')) child.kill(way as NodeJS.Signals);
   });
   const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
     child.once('exit', (...ending) => resolve(ending));
   });
   context.note(
-    `${way}: ${signal ?? `status ${code}`}, ${output.includes('busy') ? 'while the guest ran' : 'too early'}`,
+    `${way}: ${signal ?? `status ${code}`}, ${output.includes('running') ? 'while the guest ran' : 'too early'}`,
   );
 }
 

@@ -8,7 +8,7 @@ function diskScenario(name: string, cpus: number): Scenario {
     job: 'disk',
     cpus,
     prepare: async (context) => {
-      const disk = await copyDisk(context, 'disk', FIRST_DISK);
+      const disk = await copyDisk(context, 'disk', FIRST_DISK, true);
       return {
         attach: (environment) => {
           const vmbus = noteBus(environment, context, { vpCount: cpus });

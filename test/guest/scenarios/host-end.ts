@@ -1,5 +1,5 @@
 /** The host end of a scenario: a bus whose doings are noted, and disks on it. */
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { HostEnvironment } from '../../../src/channel/index.ts';
 import { HostVmbus, type HostVmbusOptions } from '../../../src/channel/index.ts';
@@ -35,11 +35,23 @@ export interface ScenarioDisk {
   close(): Promise<void>;
 }
 
-/** A writable copy of the plan's image, in the scenario's folder. */
-export function copyDisk(context: ScenarioContext, name: string, instanceId: string): Promise<ScenarioDisk> {
+/** A writable copy of the plan's image, in the scenario's folder; it goes with the scenario unless it is a result. */
+export async function copyDisk(
+  context: ScenarioContext,
+  name: string,
+  instanceId: string,
+  isResult = false,
+): Promise<ScenarioDisk> {
   const path = join(context.folder, `${name}.img`);
   copyFileSync(context.diskImage, path);
-  return openDisk(context, path, false, name, instanceId);
+  const disk = await openDisk(context, path, false, name, instanceId);
+  return {
+    offer: disk.offer,
+    close: async () => {
+      await disk.close();
+      if (!isResult) rmSync(path);
+    },
+  };
 }
 
 /** The plan's image itself, for reading: a disk without a write cache. */
