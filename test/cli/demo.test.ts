@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { run } from '../../src/cli/program.ts';
-import { type Compiled, compile } from '../soak/compiled.ts';
-import { CLI_ENTRY, runCli } from './run-cli.ts';
+import type { Compiled } from '../soak/compiled.ts';
+import { compileCli, runCli } from './run-cli.ts';
 
 /** A disk of 12 transfers of 64 pages, the last of them short and ending inside a block. */
 const FILE_BYTES = 11 * 64 * 4096 + 5 * 4096 + 100;
@@ -17,7 +17,7 @@ let folder: string;
 let file: string;
 
 beforeAll(() => {
-  compiled = compile([CLI_ENTRY]);
+  compiled = compileCli();
   folder = mkdtempSync(join(tmpdir(), 'vmbus-cli-test-'));
   file = join(folder, 'disk.img');
   writeFileSync(file, bytes);

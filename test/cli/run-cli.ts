@@ -1,6 +1,6 @@
 /** Runs the command line as a person does: a process of its own, what it printed, how it ended. */
 import { spawn } from 'node:child_process';
-import type { Compiled } from '../soak/compiled.ts';
+import { type Compiled, compile } from '../soak/compiled.ts';
 
 export interface CliRun {
   readonly exitCode: number | null;
@@ -8,11 +8,20 @@ export interface CliRun {
   readonly stderr: string;
 }
 
-export const CLI_ENTRY = 'src/cli/main.ts';
+const CLI_ENTRY = 'src/cli/main.ts';
+
+/** Compiles the command line for one test file; what it starts by URL is an entry of its own. */
+export function compileCli(): Compiled {
+  return compile([CLI_ENTRY, 'src/cli/demo/host-worker.ts']);
+}
+
+export function cliPath(compiled: Compiled): string {
+  return compiled.pathOf(CLI_ENTRY);
+}
 
 export function runCli(compiled: Compiled, args: readonly string[]): Promise<CliRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [compiled.pathOf(CLI_ENTRY), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [cliPath(compiled), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
