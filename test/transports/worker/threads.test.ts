@@ -5,13 +5,15 @@ import { GuestMemory } from '../../../src/memory/index.ts';
 import { createWorkerLink, openWorkerHost } from '../../../src/transports/worker/index.ts';
 import { exchangeAcrossWorkers } from '../../soak/across-workers.ts';
 import { type Compiled, compile } from '../../soak/compiled.ts';
+import { startHostLoad } from '../../soak/load.ts';
 
 const EXCHANGE_WORKER = 'test/soak/peers/exchange-worker.ts';
+const LOAD_WORKER = 'test/soak/peers/load-worker.ts';
 const IDLE_WORKER = 'test/soak/peers/idle-worker.ts';
 
 let compiled: Compiled;
 beforeAll(() => {
-  compiled = compile([EXCHANGE_WORKER, IDLE_WORKER]);
+  compiled = compile([EXCHANGE_WORKER, IDLE_WORKER, LOAD_WORKER]);
 });
 afterAll(() => compiled.remove());
 
@@ -89,3 +91,27 @@ test('one host thread serves eight guest threads', async () => {
 
   expect(results.map(({ host }) => host.received)).toEqual(new Array(8).fill(5_000));
 });
+
+test.each([false, true])(
+  'a guest thread that is terminated under load leaves every transaction ended once (blocked: %s)',
+  async (isDedicated) => {
+    const link = createWorkerLink({ memory: GuestMemory.allocate(1024, { shared: true }) });
+    const host = openWorkerHost(link.host);
+    let worker: Worker | undefined;
+    let left = 2000;
+    const load = startHostLoad(host.environment, () => {
+      if (left-- === 0) void worker?.terminate();
+    });
+    worker = new Worker(compiled.urlOf(LOAD_WORKER), {
+      workerData: { end: link.guest, isDedicated },
+      transferList: [link.guest.port],
+    });
+
+    await load.lost;
+    await load.stop();
+
+    expect(load.received).toBeGreaterThan(0);
+    expect(load.ledger.succeeded).toBeGreaterThan(0);
+    expect(load.ledger).toMatchObject({ underWay: 0, doubled: 0 });
+  },
+);
