@@ -1,6 +1,7 @@
 /** An NBD server on a Unix socket. */
-import { chmod, lstat, unlink } from 'node:fs/promises';
+import { chmod, lstat, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { SystemError, UsageError } from '../errors.ts';
 import { Connection } from './connection.ts';
 import type { NbdExport } from './nbd-export.ts';
@@ -78,7 +79,10 @@ export class NbdServer {
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
       this.#server.close();
-      throw new SystemError('ERR_TRANSPORT', `cannot listen on ${this.path} (${code})`, { cause: error });
+      // libuv turns the ENOENT of bind(2) into EACCES.
+      const hasFolder = (await stat(dirname(this.path)).catch(() => undefined)) !== undefined;
+      const why = hasFolder ? code : 'its folder does not exist';
+      throw new SystemError('ERR_TRANSPORT', `cannot listen on ${this.path}: ${why}`, { cause: error });
     }
   }
 
@@ -140,9 +144,9 @@ function checkExport(name: string, store: NbdExport): void {
 
 /** A socket file outlives the process that made it. @throws SystemError `ERR_TRANSPORT` if somebody listens there */
 async function removeStaleSocket(path: string): Promise<void> {
-  const stat = await lstat(path).catch(() => undefined);
-  if (stat === undefined) return;
-  if (!stat.isSocket()) throw new SystemError('ERR_TRANSPORT', `cannot listen on ${path}: it exists and is no socket`);
+  const found = await lstat(path).catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new SystemError('ERR_TRANSPORT', `cannot listen on ${path}: it exists and is no socket`);
   const isAlive = await new Promise<boolean>((answer) => {
     const probe = connect(path, () => {
       probe.destroy();
