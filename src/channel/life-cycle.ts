@@ -163,11 +163,9 @@ export const lifeMoves: Moves<LifeState, LifeEvent, LifeAction> = {
         const end = s.end ?? { reason: 'disabled', endsAs: e.endsAs };
         return to({ at: 'parting', run: s.run, end }, { do: 'answerOpen', ok: false }, { do: 'part', end });
       }
-      const answer: LifeAction = { do: 'answerOpen', ok: s.end === null };
-      if (s.end !== null) {
-        const closed = close(s.run, s.end);
-        return to(closed.next, answer, ...closed.actions);
-      }
+      // The peer still waits for its answer and so cannot open again before Closed has returned; `part` refuses it.
+      if (s.end !== null) return close(s.run, s.end);
+      const answer: LifeAction = { do: 'answerOpen', ok: true };
       if (!s.run) return to({ at: 'paused' }, answer);
       return to({ at: 'starting', run: true, end: null }, answer, { do: 'runStarted' });
     },

@@ -57,7 +57,7 @@ test('a running channel that is disabled is cut off only after Suspend and the l
 });
 
 describe('crossings', () => {
-  test('a rescind that meets Opened: the open is answered, then Closed runs and nothing else', () => {
+  test('a rescind that meets Opened: the open is not answered before Closed has run', () => {
     const { done } = live(
       { is: 'enable', run: true },
       { is: 'peerOpened' },
@@ -66,7 +66,8 @@ describe('crossings', () => {
     );
 
     expect(done).not.toContain('runStarted');
-    expect(done.slice(-5)).toEqual(['answerOpen', 'closeGates', 'retire', 'detach', 'runClosed']);
+    expect(done).not.toContain('answerOpen');
+    expect(done.at(-1)).toBe('runClosed');
   });
 
   test('a rescind that meets Started: Suspend follows, as Started was seen', () => {

@@ -30,11 +30,15 @@ export class HostChannelSide implements ChannelSide, HostDevice {
   #offer: HostOffer | null = null;
   /** What the guest signals while the channel is open; 0 otherwise. */
   #signalledOn = 0;
+  /** The bus waits for `opened`. */
+  #isAnswerOwed = false;
   /** The bus waits for `closed`. */
   #isCloseOwed = false;
   /** The channel's end waits for the guest to close. */
   #ended: (() => void) | null = null;
   #isOpenInBus = false;
+  /** Which virtual processor to interrupt. */
+  #targetVp = 0;
 
   constructor(vmbus: HostVmbus, endpoint: ChannelEndpoint, params: ChannelOffer) {
     this.#vmbus = vmbus;
@@ -67,6 +71,7 @@ export class HostChannelSide implements ChannelSide, HostDevice {
   }
 
   openAnswered(ok: boolean): void {
+    this.#isAnswerOwed = false;
     this.#isOpenInBus = ok;
     this.#offer?.opened(ok);
   }
@@ -89,11 +94,12 @@ export class HostChannelSide implements ChannelSide, HostDevice {
   // --- what the bus asks
 
   openRequested(open: HostOpenRequest): void {
+    this.#isAnswerOwed = true;
     try {
       this.#takeRings(open);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
-      this.#offer?.opened(false);
+      this.openAnswered(false);
       return;
     }
     this.#endpoint.peerOpened();
@@ -178,8 +184,6 @@ export class HostChannelSide implements ChannelSide, HostDevice {
     this.#vmbus.route(this.#signalledOn, this);
   }
 
-  #targetVp = 0;
-
   targetVpChanged(targetVp: number): boolean {
     this.#targetVp = targetVp;
     return true;
@@ -191,11 +195,13 @@ export class HostChannelSide implements ChannelSide, HostDevice {
     this.#isOpenInBus = false;
     // First, as the guest may have asked to open it again already, which the bus passes on at once.
     done();
+    if (this.#isAnswerOwed) this.openAnswered(false);
     if (isCloseOwed) this.#offer?.closed();
   }
 
   #letGo(): void {
     this.#ended = null;
+    if (this.#isAnswerOwed) this.openAnswered(false);
     if (this.#isCloseOwed) this.#offer?.closed();
     this.#isCloseOwed = false;
     this.#isOpenInBus = false;

@@ -52,9 +52,15 @@ export function mapExternalData(
 
 /** The MDL chain of these ranges, every page of it looked up. @throws AddressError for a page outside memory */
 export function chainOf(memory: GuestMemory, ranges: readonly GpaRange[]): Mdl {
-  const mdls = ranges.map(({ pfns, byteOffset, byteCount }) => Mdl.fromPfns(memory, pfns, byteOffset, byteCount));
-  for (const mdl of mdls) mdl.view();
-  return Mdl.chain(...mdls);
+  const mdls = ranges.map((range) => mdlOf(memory, range));
+  const [first] = mdls;
+  return first !== undefined && mdls.length === 1 ? first : Mdl.chain(...mdls);
+}
+
+function mdlOf(memory: GuestMemory, { pfns, byteOffset, byteCount }: GpaRange): Mdl {
+  const mdl = Mdl.fromPfns(memory, pfns, byteOffset, byteCount);
+  mdl.view();
+  return mdl;
 }
 
 function readRanges(packet: IncomingPacket, maxBytes: number): GpaRange[] | undefined {
@@ -66,8 +72,9 @@ function readRanges(packet: IncomingPacket, maxBytes: number): GpaRange[] | unde
     // Before the list is built: a peer's count must not make us allocate beyond what we allow.
     if (byteCount > maxBytes - totalBytes) return undefined;
     totalBytes += byteCount;
-    const pfns: number[] = [];
-    for (let index = 0; index < pfnCount; index++) pfns.push(walker.pfn(index));
+    // Bounded by the bytes that are there: the walker has checked that so many numbers follow.
+    const pfns = new Array<number>(pfnCount);
+    for (let index = 0; index < pfnCount; index++) pfns[index] = walker.pfn(index);
     ranges.push({ byteCount, byteOffset, pfns });
   }
   return ranges;
