@@ -83,7 +83,8 @@ export async function killHosts(options: KillOptions): Promise<KillRound[]> {
   const rounds: KillRound[] = [];
   for (let round = 0; round < options.rounds; round++) {
     const victim = fork(options.victimPath, [options.url]);
-    await new Promise((resolve) => victim.once('message', resolve));
+    const failure = dies(victim);
+    await Promise.race([new Promise((resolve) => victim.once('message', resolve)), failure]);
     const connection = await connectShm(options.url, { pageCount: 1024 });
     let left = killPoint(random);
     let killedMs = 0;
@@ -94,11 +95,20 @@ export async function killHosts(options: KillOptions): Promise<KillRound[]> {
     };
     const load = await startGuestLoad(connection.environment, strike);
     strike();
-    await load.lost;
+    await Promise.race([load.lost, failure]);
     rounds.push(await settle(load, performance.now() - killedMs));
     options.onRound?.(round);
   }
   return rounds;
+}
+
+/** Never resolves; rejects if the victim ends by itself, before we killed it. */
+function dies(victim: ChildProcess): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    victim.once('exit', (code, signal) => {
+      if (signal !== 'SIGKILL') reject(new Error(`the victim ended by itself with ${code ?? signal}`));
+    });
+  });
 }
 
 async function settle(load: Load, noticedMs: number): Promise<KillRound> {
