@@ -35,6 +35,8 @@ export interface GuestRun {
   readonly kernel: string;
   /** Folder with one folder per scenario. */
   readonly results: string;
+  /** A text file that a scenario left. */
+  file(scenario: string, name: string): string;
   console(scenario: string): string;
   result(scenario: string): ScenarioResult;
 }
@@ -74,12 +76,14 @@ export async function runGuests(options: GuestRunOptions): Promise<GuestRun> {
   } else {
     await runEmulated(options, work, payload, results, tools);
   }
+  const file = (scenario: string, name: string) => readFileSync(join(results, scenario, name), 'utf8');
   return {
     host: isDirect ? 'this machine' : 'emulated',
     kernel: kernel.name,
     results,
-    console: (scenario) => readFileSync(join(results, scenario, 'console.log'), 'utf8'),
-    result: (scenario) => JSON.parse(readFileSync(join(results, scenario, 'result.json'), 'utf8')) as ScenarioResult,
+    file,
+    console: (scenario) => file(scenario, 'console.log'),
+    result: (scenario) => JSON.parse(file(scenario, 'result.json')) as ScenarioResult,
   };
 }
 

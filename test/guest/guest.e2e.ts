@@ -16,7 +16,7 @@ const BOOT_TIMEOUT_MS = 180_000;
 /** What both kernels run. */
 const COMMON = ['versions', 'disk-two', 'reboot', 'panic', 'panic-without-bus'] as const;
 /** Before 6.10, `uio_hv_generic` takes only channels with a monitor page, which this machine does not poll. */
-const NEWER = ['bare-four', 'disk', 'hot-plug', 'custom-device', 'rescind', 'stop', 'abandon'] as const;
+const NEWER = ['bare-four', 'disk', 'hot-plug', 'custom-device', 'rescind', 'stop', 'abandon', 'command-line'] as const;
 
 /** The given lines, in this order, with others in between. */
 function inOrder(text: string, ...lines: readonly string[]): void {
@@ -214,5 +214,35 @@ describeGuest('6.12', [...COMMON, ...NEWER], (guest) => {
       expect(notes).toContain(`${way}: ${how}, while the guest ran`);
     }
     expect(notes).toContain('processes with KVM open: 0');
+  });
+
+  test('is booted by the command, which says how it ended and can be told when to stop', () => {
+    const { notes } = guest().result('command-line');
+
+    expect(notes).toEqual(['doctor: status 0', 'boot: status 0', 'expect: status 0, said', 'interrupted: status 15']);
+    expect(JSON.parse(guest().file('command-line', 'doctor.json'))).toMatchObject({ kvm: { state: 'usable' } });
+    expect(JSON.parse(guest().file('command-line', 'boot.json'))).toMatchObject({ reason: 'power-off', boots: 1 });
+    expect(guest().console('command-line')).toContain('random.bin: OK');
+  });
+
+  test('leaves a trace of every control message and packet that reads as the protocol does', () => {
+    inOrder(
+      guest().file('command-line', 'trace.txt'),
+      'guest to host: InitiateContact',
+      'host to guest: VersionResponse',
+      'guest to host: RequestOffers',
+      'host to guest: OfferChannel',
+      'host to guest: AllOffersDelivered',
+      'guest to host: GpadlHeader',
+      'guest to host: GpadlBody',
+      'host to guest: GpadlCreated',
+      'guest to host: OpenChannel',
+      'host to guest: OpenChannelResult',
+      'BeginInitialization',
+      'QueryProtocolVersion',
+      'QueryProperties',
+      'EndInitialization',
+      'ExecuteSrb',
+    );
   });
 });

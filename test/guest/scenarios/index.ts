@@ -1,6 +1,7 @@
 /** Every scenario, in the order in which they run. */
 import { abandon } from './abandon.ts';
 import { bare, bareFour } from './bare.ts';
+import { commandLine } from './command-line.ts';
 import { customDevice } from './custom-device.ts';
 import { disk, diskTwo } from './disk.ts';
 import { hotPlug } from './hot-plug.ts';
@@ -25,4 +26,5 @@ export const SCENARIOS: readonly Scenario[] = [
   panicWithoutBus,
   stop,
   abandon,
+  commandLine,
 ];

@@ -1,5 +1,20 @@
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { Errno, errnoOf, Libc, loadKoffi } from '../../../src/transports/native/index.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** A descriptor's page, shared, so that the kernel does not join it with its neighbours. @returns where it was */
+function mapAndForget(libc: Libc): number {
+  const fd = openSync(fileURLToPath(import.meta.url), 'r+');
+  const mapping = libc.mapShared(fd, 4096);
+  closeSync(fd);
+  return mapping.address;
+}
 
 test('a missing koffi is an error that says how to install it', async () => {
   const missing = () =>
@@ -41,6 +56,20 @@ describe('mapped memory', () => {
 
     expect(mapping.isReleased).toBe(true);
     expect(bytes[4095]).toBe(0);
+  });
+
+  test('gives its addresses back once no view of it is left', async () => {
+    const libc = await Libc.load();
+    const address = mapAndForget(libc);
+    const isMapped = () => readFileSync('/proc/self/maps', 'utf8').includes(`${address.toString(16)}-`);
+    expect(isMapped()).toBe(true);
+
+    for (let turn = 0; turn < 100 && isMapped(); turn++) {
+      collectGarbage();
+      await new Promise(setImmediate);
+    }
+
+    expect(isMapped()).toBe(false);
   });
 
   test('is zero again once cleared, and goes on', async () => {
