@@ -6,6 +6,7 @@ export default defineConfig({
   resolve: {
     // Examples import the package by its name, as its users do; here that is the source.
     alias: [
+      { find: /^vmbus$/, replacement: source('index.ts') },
       { find: /^vmbus\/errors$/, replacement: source('errors.ts') },
       { find: /^vmbus\/(?!package\.json$)(.*)$/, replacement: source('$1/index.ts') },
     ],

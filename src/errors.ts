@@ -30,6 +30,7 @@ export const ERROR_CODES = {
   ERR_CLOSED: 'the channel, bus or transport is closed',
   ERR_RESCINDED: 'the host took the offer back',
   ERR_REFUSED: 'the other side answered with a failure status',
+  ERR_TIMEOUT: 'the other side did not answer in the time given',
   ERR_TRANSPORT: 'the transport failed',
   ERR_BACKEND: 'the store behind a device failed',
   ERR_BUG_CHECK: 'a driver broke a rule that would have stopped Windows (bug check)',

@@ -7,6 +7,12 @@ const MAX_LINES = 60;
 
 /** What each example prints. */
 const PRINTS: Record<string, readonly string[]> = {
+  'echo-channel.ts': [
+    'host: ERR_STATE',
+    'guest: 1 2 3 4 5 6 7 8, hello world!, then 0 bytes',
+    'host: the guest is gone (closedByPeer)',
+  ],
+  'hello-channel.ts': ['completed: hello, guest'],
   'hello-kmcl.ts': ['STATUS_SUCCESS: hello, guest'],
 };
 
