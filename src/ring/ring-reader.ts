@@ -52,8 +52,12 @@ const EMPTY: RingRead = RingRead.Empty;
 const PACKET: RingRead = RingRead.Packet;
 const HEADER_BYTES = DESCRIPTOR_BYTES;
 const TAIL_BYTES = TRAILER_BYTES;
+const COPY_SLOTS = copySlots;
 const { In: IN, Out: OUT, InterruptMask: MASK, PendingSendBytes: PENDING } = ControlWord;
 const { InBand: IN_BAND, Completion: COMPLETION, GpaDirect: GPA_DIRECT, TransferPages: TRANSFER_PAGES } = PacketType;
+/** First word of a descriptor without extended header: type, and payload at 2 times 8 bytes. */
+const SIMPLE_IN_BAND = PacketType.InBand | (2 << 16);
+const SIMPLE_COMPLETION = PacketType.Completion | (2 << 16);
 /** In the second word of a descriptor, whose upper half is the flags. */
 const UNDEFINED_FLAGS = ~PACKET_FLAG_COMPLETION_REQUESTED << 16;
 
@@ -137,8 +141,6 @@ export class RingReader {
     // Shared memory is looked at only when the last look says empty.
     if (this.#readableBytes === 0 && this.#lookAtIn() === 0) return EMPTY;
     const at = this.#out;
-    const readable = this.#readableBytes;
-    if (readable < HEADER_BYTES) throw tooLittle(readable, at, this.#where);
     if (at + HEADER_BYTES <= this.#inPlaceBytes) {
       const words = this.#words;
       const word = at >>> 2;
@@ -147,25 +149,21 @@ export class RingReader {
       this.idLo = words[word + 2] as number;
       this.idHi = words[word + 3] as number;
     } else {
-      this.#word0 = this.#loadWord(at);
-      this.#word1 = this.#loadWord(at + 4);
-      this.idLo = this.#loadWord(at + 8);
-      this.idHi = this.#loadWord(at + 12);
+      this.#loadDescriptor(at);
     }
     const word0 = this.#word0;
     const word1 = this.#word1;
-    const dataOffset8 = word0 >>> 16;
     const packetBytes = (word1 & 0xffff) * 8;
-    // Our look at the write index may be old, but an index of the writer is always the end of a packet.
+    // Our look at the write index may be old, but an index of the writer is always the end of a packet. What was loaded
+    // from beyond it fails here too: no sound packet has less than a descriptor and a trailer.
     const isSound =
-      dataOffset8 >= 2 &&
-      packetBytes >= dataOffset8 * 8 &&
-      packetBytes <= readable - TAIL_BYTES &&
+      word0 >>> 16 >= 2 &&
+      packetBytes >= (word0 >>> 16) * 8 &&
+      packetBytes <= this.#readableBytes - TAIL_BYTES &&
       packetBytes <= this.#maxPacketBytes &&
       (word1 & UNDEFINED_FLAGS) === 0;
-    if (!isSound) throw this.#fault(at, readable);
-    const packetType = word0 & 0xffff;
-    if (packetType !== IN_BAND && packetType !== COMPLETION) this.#peekRanges(packetType, dataOffset8, at);
+    if (!isSound) throw this.#fault(at, this.#readableBytes);
+    if (word0 !== SIMPLE_IN_BAND && word0 !== SIMPLE_COMPLETION) this.#peekUnusual(word0, at);
     this.packetBytes = packetBytes;
     this.#peekedBytes = packetBytes + TAIL_BYTES;
     return PACKET;
@@ -207,24 +205,29 @@ export class RingReader {
     const packetBytes = this.packetBytes;
     const at = this.#out;
     target.ensure(packetBytes);
-    if (at + packetBytes > this.#inPlaceBytes) {
-      this.#ring.copyOut(at, target, 0, packetBytes);
-    } else if (packetBytes <= this.#viewCopyBytes) {
+    if (at + packetBytes <= this.#inPlaceBytes && packetBytes <= this.#viewCopyBytes) {
       // The two slots of the descriptor are written below.
-      copySlots(target.slots, target.words, 2, this.#slots, this.#words, (at >>> 3) + 2, (packetBytes >>> 3) - 2);
+      COPY_SLOTS(target.slots, target.words, 2, this.#slots, this.#words, (at >>> 3) + 2, (packetBytes >>> 3) - 2);
     } else {
-      target.bytes.set(this.#bytes.subarray(at, at + packetBytes), 0);
+      this.#copyUnusual(at, target, packetBytes);
     }
+    const word0 = this.#word0;
     const words = target.words;
-    words[0] = this.#word0;
+    words[0] = word0;
     words[1] = this.#word1;
     words[2] = this.idLo;
     words[3] = this.idHi;
-    if (this.#hasRanges()) {
+    if (word0 !== SIMPLE_IN_BAND && word0 !== SIMPLE_COMPLETION && this.#hasRanges()) {
       words[4] = this.#word4;
       words[5] = this.#word5;
     }
     target.packetBytes = packetBytes;
+  }
+
+  /** A packet that wraps or lies in scattered pages, or a long one where views are wanted. */
+  #copyUnusual(at: number, target: PacketBuffer, packetBytes: number): void {
+    if (at + packetBytes > this.#inPlaceBytes) this.#ring.copyOut(at, target, 0, packetBytes);
+    else target.bytes.set(this.#bytes.subarray(at, at + packetBytes), 0);
   }
 
   /**
@@ -347,6 +350,7 @@ export class RingReader {
   /** What is wrong with the descriptor that `peek` loaded: the first rule, in this order, that it breaks. */
   #fault(at: number, readable: number): PeerError {
     const { dataOffset8, length8, flags } = this;
+    if (readable < HEADER_BYTES) return tooLittle(readable, at, this.#where);
     if (dataOffset8 < 2) return badDataOffset(dataOffset8, 2, at, this.#where);
     if (length8 < dataOffset8) return badLength(length8, dataOffset8, at, this.#where);
     if (length8 * 8 > readable - TRAILER_BYTES) return pastEnd(length8, readable, at, this.#where);
@@ -354,8 +358,11 @@ export class RingReader {
     return badFlags(flags, at, this.#where);
   }
 
-  /** The part of `peek` for types that are neither in-band nor completion. */
-  #peekRanges(packetType: number, dataOffset8: number, at: number): void {
+  /** The part of `peek` for packets with more than a descriptor before the payload. */
+  #peekUnusual(word0: number, at: number): void {
+    const packetType = word0 & 0xffff;
+    const dataOffset8 = word0 >>> 16;
+    if (packetType === IN_BAND || packetType === COMPLETION) return;
     if (packetType !== PacketType.GpaDirect && packetType !== PacketType.TransferPages) {
       if (this.#passUnknownTypes) return;
       throw badType(packetType, at, this.#where);
@@ -364,6 +371,14 @@ export class RingReader {
     this.#word4 = this.#loadWord(at + DESCRIPTOR_BYTES);
     this.#word5 = this.#loadWord(at + DESCRIPTOR_BYTES + 4);
     if (packetType === PacketType.GpaDirect && this.#word5 === 0) throw noRanges(at, this.#where);
+  }
+
+  /** A descriptor that wraps or lies in scattered pages. */
+  #loadDescriptor(at: number): void {
+    this.#word0 = this.#loadWord(at);
+    this.#word1 = this.#loadWord(at + 4);
+    this.idLo = this.#loadWord(at + 8);
+    this.idHi = this.#loadWord(at + 12);
   }
 
   #hasRanges(): boolean {

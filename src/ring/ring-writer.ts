@@ -29,6 +29,7 @@ import {
 import { ControlWord, FEATURE_PENDING_SEND_SIZE, freeBytes, GAP_BYTES, isIndex } from './control-page.ts';
 import { copySlots } from './copy-slots.ts';
 import { badIndex } from './faults.ts';
+import { badPacketBytes, badPfnCount, shortPayload } from './misuse.ts';
 import { PacketBuffer } from './packet-buffer.ts';
 import type { RingMemory } from './ring-memory.ts';
 
@@ -47,6 +48,8 @@ const STAGED: RingWrite = RingWrite.Staged;
 const FULL: RingWrite = RingWrite.Full;
 const HEADER_BYTES = DESCRIPTOR_BYTES;
 const TAIL_BYTES = TRAILER_BYTES;
+const COPY_SLOTS = copySlots;
+const ENCODE_PAYLOAD = encodePayload;
 /** First word of a descriptor without extended header: type, and payload at 2 times 8 bytes. */
 const IN_BAND = PacketType.InBand | (2 << 16);
 const COMPLETION = PacketType.Completion | (2 << 16);
@@ -54,6 +57,8 @@ const { In: IN, Out: OUT, InterruptMask: MASK, PendingSendBytes: PENDING } = Con
 
 /** From here on `set` is faster than the slot loop, when the source is a view of exactly the payload; see `bench/`. */
 const SLOT_COPY_BYTES = 128;
+/** Longest payload that a descriptor can say. */
+const MAX_SIMPLE_BYTES = MAX_PACKET_BYTES - DESCRIPTOR_BYTES;
 
 export class RingWriter {
   /** Longest packet that can ever fit, bytes with descriptor and without trailer. */
@@ -65,11 +70,15 @@ export class RingWriter {
   areaBytes: Uint8Array;
   areaWords: Int32Array;
   areaAt = 0;
+  /** The same memory as 8-byte slots. */
+  #areaSlots: Float64Array;
 
   readonly #ring: RingMemory;
   readonly #where: string;
   readonly #control: Int32Array;
   readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #slots: Float64Array;
   readonly #dataBytes: number;
   readonly #inPlaceBytes: number;
   readonly #scratch = new PacketBuffer(0);
@@ -94,10 +103,13 @@ export class RingWriter {
     this.#where = options.where ?? '';
     this.#control = ring.control;
     this.#words = ring.words;
+    this.#bytes = ring.bytes;
+    this.#slots = ring.slots;
     this.#dataBytes = ring.dataBytes;
     this.#inPlaceBytes = ring.inPlaceBytes;
     this.areaBytes = ring.bytes;
     this.areaWords = ring.words;
+    this.#areaSlots = ring.slots;
     this.maxPacketBytes = Math.min(ring.dataBytes - GAP_BYTES - TRAILER_BYTES, MAX_PACKET_BYTES);
     // The one time that we look at our own index; a ring that was used before goes on where it stood.
     const found = Atomics.load(ring.control, IN);
@@ -129,11 +141,11 @@ export class RingWriter {
     if (this.#pendingBytes !== 0) this.stopAwaiting();
     this.#reservedBytes = packetBytes;
     const start = this.#in;
-    if (start + packetBytes <= this.#inPlaceBytes) {
+    if (start + packetBytes > this.#inPlaceBytes) {
+      this.#useScratch(packetBytes + TAIL_BYTES);
+    } else {
       if (this.areaWords !== this.#words) this.#useRing();
       this.areaAt = start;
-    } else {
-      this.#useScratch(packetBytes + TAIL_BYTES);
     }
     return STAGED;
   }
@@ -145,7 +157,7 @@ export class RingWriter {
   commit(): void {
     const packetBytes = this.#reservedBytes;
     if (packetBytes === 0) throw new UsageError('ERR_STATE', 'commit without a packet reserved');
-    this.#finish(this.#in, packetBytes, this.areaWords === this.#words);
+    this.#finish(packetBytes);
   }
 
   /**
@@ -175,7 +187,7 @@ export class RingWriter {
    * @throws UsageError, PeerError as `reserve`; UsageError `ERR_ARGUMENT` if the payload is shorter than it says
    */
   stage(flags: number, idLo: number, idHi: number, payload: Uint8Array, payloadBytes = payload.length): RingWrite {
-    return this.#stageSimple(IN_BAND, flags, idLo, idHi, payload, null, payloadBytes);
+    return this.#stageSimple(IN_BAND, flags, idLo, idHi, payload, payloadBytes);
   }
 
   /** The completion of the peer's packet `idHi:idLo`; otherwise as `stage`. `null` is a payload of no bytes. */
@@ -185,12 +197,39 @@ export class RingWriter {
     payload: Uint8Array | null,
     payloadBytes = payload?.length ?? 0,
   ): RingWrite {
-    return this.#stageSimple(COMPLETION, 0, idLo, idHi, payload, null, payloadBytes);
+    return this.#stageSimple(COMPLETION, 0, idLo, idHi, payload, payloadBytes);
   }
 
   /** As `stage`, from an aligned buffer: the fastest way to send short payloads that lie in one. */
   stageBuffer(flags: number, idLo: number, idHi: number, payload: PacketBuffer, payloadBytes: number): RingWrite {
-    return this.#stageSimple(IN_BAND, flags, idLo, idHi, payload.bytes, payload, payloadBytes);
+    const start = this.#in;
+    const totalBytes = payloadBytes + HEADER_BYTES + TAIL_BYTES;
+    const slotCount = payloadBytes >>> 3;
+    // What is usual, in one piece and without a call: a short payload of whole slots that does not reach its end.
+    if (
+      slotCount * 8 === payloadBytes &&
+      payloadBytes <= SLOT_COPY_BYTES &&
+      slotCount <= payload.slots.length &&
+      totalBytes <= this.#freeBytes &&
+      start + totalBytes < this.#inPlaceBytes &&
+      this.#pendingBytes === 0
+    ) {
+      const words = this.#words;
+      const word = start >>> 2;
+      const end = start + totalBytes;
+      words[word] = IN_BAND;
+      words[word + 1] = (slotCount + 2) | (flags << 16);
+      words[word + 2] = idLo | 0;
+      words[word + 3] = idHi | 0;
+      COPY_SLOTS(this.#slots, words, (word >>> 1) + 2, payload.slots, payload.words, 0, slotCount);
+      words[(end >>> 2) - 2] = 0;
+      words[(end >>> 2) - 1] = start;
+      this.#in = end;
+      this.#freeBytes -= totalBytes;
+      this.#reservedBytes = 0;
+      return STAGED;
+    }
+    return this.#stageUnusual(flags, idLo, idHi, payload, payloadBytes);
   }
 
   /**
@@ -319,9 +358,8 @@ export class RingWriter {
   }
 
   /**
-   * `reserve`, encode and `commit` in one, for the packets that are most of the traffic: each call that V8 does not
-   * inline costs as much as the copy.
-   * @param buffer the payload once more if it lies in an aligned buffer
+   * The packets that are most of the traffic: what is usual goes in one piece, since a call that V8 does not inline
+   * costs as much as the copy of a short payload.
    */
   #stageSimple(
     descriptor: number,
@@ -329,55 +367,107 @@ export class RingWriter {
     idLo: number,
     idHi: number,
     payload: Uint8Array | null,
-    buffer: PacketBuffer | null,
     payloadBytes: number,
   ): RingWrite {
-    const present = payload === null ? 0 : payload.length;
-    if (!(payloadBytes >= 0 && payloadBytes <= present)) throw shortPayload(present, payloadBytes);
-    if (payloadBytes > this.maxPacketBytes - HEADER_BYTES) throw this.#tooBig(payloadBytes);
-    const packetBytes = (payloadBytes + HEADER_BYTES + 7) & ~7;
-    if (packetBytes + TAIL_BYTES > this.#freeBytes && !this.#lookForRoom(packetBytes + TAIL_BYTES)) return FULL;
-    if (this.#pendingBytes !== 0) this.stopAwaiting();
     const start = this.#in;
-    const isInPlace = start + packetBytes <= this.#inPlaceBytes;
-    const area = isInPlace ? this.#ring : this.#scratch;
-    if (!isInPlace) this.#scratch.ensure(packetBytes + TAIL_BYTES);
-    const words = area.words;
-    const at = isInPlace ? start : 0;
-    const word = at >>> 2;
-    words[word] = descriptor;
-    words[word + 1] = (packetBytes >>> 3) | (flags << 16);
-    words[word + 2] = idLo;
-    words[word + 3] = idHi;
-    if (buffer === null) {
-      encodePayload(words, area.bytes, at + HEADER_BYTES, payload, payloadBytes);
-    } else if (payloadBytes > SLOT_COPY_BYTES) {
-      encodePayload(words, area.bytes, at + HEADER_BYTES, buffer.exactly(payloadBytes), payloadBytes);
-    } else {
-      putAligned(area, at + HEADER_BYTES, buffer, payloadBytes);
+    const slotCount = (payloadBytes + 7) >>> 3;
+    const totalBytes = slotCount * 8 + HEADER_BYTES + TAIL_BYTES;
+    const present = payload === null ? 0 : payload.length;
+    // As in `stageBuffer`; the first test is for the sum above.
+    if (
+      payloadBytes >= 0 &&
+      payloadBytes <= present &&
+      payloadBytes <= MAX_SIMPLE_BYTES &&
+      totalBytes <= this.#freeBytes &&
+      start + totalBytes < this.#inPlaceBytes &&
+      this.#pendingBytes === 0
+    ) {
+      const words = this.#words;
+      const word = start >>> 2;
+      const end = start + totalBytes;
+      words[word] = descriptor;
+      words[word + 1] = (slotCount + 2) | (flags << 16);
+      // Made integers here: a number of unknown kind would be stored by way of a float.
+      words[word + 2] = idLo | 0;
+      words[word + 3] = idHi | 0;
+      ENCODE_PAYLOAD(words, this.#bytes, start + HEADER_BYTES, payload, payloadBytes);
+      words[(end >>> 2) - 2] = 0;
+      words[(end >>> 2) - 1] = start;
+      this.#in = end;
+      this.#freeBytes -= totalBytes;
+      this.#reservedBytes = 0;
+      return STAGED;
     }
-    this.#finish(start, packetBytes, isInPlace);
+    if (!(payloadBytes >= 0 && payloadBytes <= present)) throw shortPayload(present, payloadBytes);
+    const packetBytes = this.#begin(descriptor, flags, idLo, idHi, payloadBytes);
+    if (packetBytes === 0) return FULL;
+    ENCODE_PAYLOAD(this.areaWords, this.areaBytes, this.areaAt + HEADER_BYTES, payload, payloadBytes);
+    this.#finish(packetBytes);
     return STAGED;
   }
 
+  /**
+   * `reserve` and the descriptor in one.
+   * @param payloadBytes 0 or more, perhaps too many
+   * @returns bytes of the packet, 0 if there is no room for it now
+   */
+  #begin(descriptor: number, flags: number, idLo: number, idHi: number, payloadBytes: number): number {
+    if (payloadBytes > this.maxPacketBytes - HEADER_BYTES) throw this.#tooBig(payloadBytes);
+    const packetBytes = (payloadBytes + HEADER_BYTES + 7) & ~7;
+    if (this.reserve(packetBytes) === FULL) return 0;
+    const words = this.areaWords;
+    const word = this.areaAt >>> 2;
+    words[word] = descriptor;
+    words[word + 1] = (packetBytes >>> 3) | (flags << 16);
+    words[word + 2] = idLo | 0;
+    words[word + 3] = idHi | 0;
+    return packetBytes;
+  }
+
   /** The trailer, and on to the next packet. */
-  #finish(start: number, packetBytes: number, isInPlace: boolean): void {
+  #finish(packetBytes: number): void {
+    const start = this.#in;
     const dataBytes = this.#dataBytes;
     let next = start + packetBytes;
     if (next >= dataBytes) next -= dataBytes;
-    if (isInPlace) {
+    if (this.areaWords === this.#words) {
       // As `encodeTrailer` does. A trailer is one slot, so it never wraps by itself.
       const words = this.#words;
       words[next >>> 2] = 0;
       words[(next >>> 2) + 1] = start;
     } else {
-      encodeTrailer(this.#scratch.words, packetBytes, start);
-      this.#ring.copyIn(start, this.#scratch, packetBytes + TAIL_BYTES);
+      this.#copyScratch(start, packetBytes);
     }
     next += TAIL_BYTES;
     this.#in = next === dataBytes ? 0 : next;
     this.#freeBytes -= packetBytes + TAIL_BYTES;
     this.#reservedBytes = 0;
+  }
+
+  #copyScratch(start: number, packetBytes: number): void {
+    encodeTrailer(this.#scratch.words, packetBytes, start);
+    this.#ring.copyIn(start, this.#scratch, packetBytes + TAIL_BYTES);
+  }
+
+  /** `stageBuffer` for a payload that is long or no multiple of 8, and for a packet that wraps. */
+  #stageUnusual(flags: number, idLo: number, idHi: number, payload: PacketBuffer, payloadBytes: number): RingWrite {
+    const present = payload.bytes.length;
+    if (!(payloadBytes >= 0 && payloadBytes <= present)) throw shortPayload(present, payloadBytes);
+    if (payloadBytes > SLOT_COPY_BYTES) {
+      return this.#stageSimple(IN_BAND, flags, idLo, idHi, payload.exactly(payloadBytes), payloadBytes);
+    }
+    const packetBytes = this.#begin(IN_BAND, flags, idLo, idHi, payloadBytes);
+    if (packetBytes === 0) return FULL;
+    const at = this.areaAt + HEADER_BYTES;
+    const bytes = this.areaBytes;
+    const wholeSlots = payloadBytes >>> 3;
+    const end = at + payloadBytes;
+    let from = wholeSlots * 8;
+    COPY_SLOTS(this.#areaSlots, this.areaWords, at >>> 3, payload.slots, payload.words, 0, wholeSlots);
+    for (let to = at + from; to < end; to++) bytes[to] = payload.bytes[from++] as number;
+    for (let to = end; (to & 7) !== 0; to++) bytes[to] = 0;
+    this.#finish(packetBytes);
+    return STAGED;
   }
 
   /** Before any sum with it: `align8` is for numbers below 2^31. */
@@ -408,6 +498,7 @@ export class RingWriter {
   #useRing(): void {
     this.areaBytes = this.#ring.bytes;
     this.areaWords = this.#ring.words;
+    this.#areaSlots = this.#ring.slots;
   }
 
   #useScratch(totalBytes: number): void {
@@ -416,38 +507,11 @@ export class RingWriter {
     this.areaAt = 0;
     this.areaBytes = scratch.bytes;
     this.areaWords = scratch.words;
+    this.#areaSlots = scratch.slots;
   }
 
   #tooBig(packetBytes: number): UsageError {
     const most = `${this.maxPacketBytes} fit a ring of ${hex(this.#dataBytes)}`;
     return new UsageError('ERR_PACKET_TOO_BIG', `a packet of ${packetBytes} bytes or more; at most ${most}`);
   }
-}
-
-/** A short payload from an aligned buffer, padding included. @param at byte offset, a multiple of 8 */
-function putAligned(area: RingMemory | PacketBuffer, at: number, payload: PacketBuffer, payloadBytes: number): void {
-  const { words, slots } = area;
-  const wholeSlots = payloadBytes >>> 3;
-  copySlots(slots, words, at >>> 3, payload.slots, payload.words, 0, wholeSlots);
-  if ((payloadBytes & 7) === 0) return;
-  const end = at + payloadBytes;
-  const { bytes } = area;
-  let from = wholeSlots * 8;
-  for (let to = at + from; to < end; to++) bytes[to] = payload.bytes[from++] as number;
-  for (let to = end; (to & 7) !== 0; to++) bytes[to] = 0;
-}
-
-function badPacketBytes(packetBytes: number): UsageError {
-  return new UsageError(
-    'ERR_ARGUMENT',
-    `${packetBytes} bytes are no packet: a multiple of 8, ${DESCRIPTOR_BYTES} or more`,
-  );
-}
-
-function shortPayload(presentBytes: number, payloadBytes: number): UsageError {
-  return new UsageError('ERR_ARGUMENT', `${payloadBytes} bytes of a payload of ${presentBytes}`);
-}
-
-function badPfnCount(pfnCount: number, present: number): UsageError {
-  return new UsageError('ERR_ARGUMENT', `${pfnCount} page frame numbers of a list of ${present}`);
 }
