@@ -105,7 +105,10 @@ export class GpaRangeReader {
    */
   pfn(index: number): number {
     const at = this.#pfnsAt + 2 * index;
-    return ((this.#words[at] as number) >>> 0) + ((this.#words[at + 1] as number) >>> 0) * WORD_SIZE;
+    const low = this.#words[at] as number;
+    const high = this.#words[at + 1] as number;
+    // Small integers, which page frame numbers nearly always are, never become floats.
+    return high === 0 && low >= 0 ? low : (low >>> 0) + (high >>> 0) * WORD_SIZE;
   }
 }
 
@@ -190,8 +193,10 @@ export function encodeGpaRange(
   let at = wordAt + 2;
   for (let index = 0; index < pfnCount; index++) {
     const pfn = pfns[index] as number;
-    words[at] = pfn | 0; // the low 32 bits, of any integer
-    words[at + 1] = pfn < WORD_SIZE ? 0 : (pfn / WORD_SIZE) | 0;
+    const low = pfn | 0; // the low 32 bits, of any integer
+    words[at] = low;
+    // Small integers, which page frame numbers nearly always are, never become floats.
+    words[at + 1] = low === pfn ? 0 : (pfn / WORD_SIZE) | 0;
     at += 2;
   }
   return at;
