@@ -90,6 +90,16 @@ describe('crossings', () => {
     expect(done.slice(-2)).toEqual(['closeGates', 'retire']);
   });
 
+  test('a pause that meets Started or PostStarted suspends the channel when that returns', () => {
+    const inStarted = live(...opened, { is: 'pause' }, { is: 'startedReturned' });
+    const inPostStarted = live(...opened, { is: 'startedReturned' }, { is: 'pause' }, { is: 'postStartedReturned' });
+
+    for (const { done, state } of [inStarted, inPostStarted]) {
+      expect(done.slice(-2)).toEqual(['closeGates', 'runSuspend']);
+      expect(state).toMatchObject({ at: 'suspending', run: false, end: null });
+    }
+  });
+
   test('a disable that meets the guest’s close ends Disabled, and the first reason stands', () => {
     const { state } = live(...running, { is: 'ended', end: byPeer }, { is: 'disable' }, { is: 'suspendReturned' });
 
