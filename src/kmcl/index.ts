@@ -35,6 +35,7 @@ export * from './functions/run-control.ts';
 export * from './functions/save-restore.ts';
 export * from './functions/send.ts';
 export * from './functions/server-init.ts';
+export * from './functions/sub-channels.ts';
 export * from './functions/sync-request.ts';
 export type {
   KmclClientInterfaceV1,

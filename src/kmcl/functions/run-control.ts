@@ -46,18 +46,20 @@ function enableClient(object: ChannelObject): NtStatus {
     object.target ??
     (interfaceId === undefined ? null : { interfaceId, instanceId: instanceId ?? null, subchannelIndex: 0 });
   if (target === null) return STATUS_INVALID_DEVICE_REQUEST;
-  vmbus.enable(object.endpoint, target);
+  vmbus.enable(object.endpoint, { ...target, subchannelIndex: object.subchannelIndex });
   return STATUS_SUCCESS;
 }
 
 function enableServer(object: ChannelObject): NtStatus {
+  const { subchannelIndex } = object;
   const { identity, flags, mmioMegabytes, mmioMegabytesOptional, targetVtl } = object.server;
   const vmbus = object.server.vmbus ?? object.device.vmbus;
   if (!(vmbus instanceof HostVmbus)) return STATUS_DEVICE_DOES_NOT_EXIST;
-  if (identity === null || vmbus.isOffered(identity)) return STATUS_INVALID_DEVICE_REQUEST;
+  if (identity === null || vmbus.isOffered({ ...identity, subchannelIndex })) return STATUS_INVALID_DEVICE_REQUEST;
   const { isPipe } = object.endpoint.settings;
   vmbus.enable(object.endpoint, {
     ...identity,
+    subchannelIndex,
     flags: offerFlags(flags, isPipe),
     mmioMegabytes,
     mmioMegabytesOptional,

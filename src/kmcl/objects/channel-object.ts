@@ -59,6 +59,8 @@ export class ChannelObject implements ChannelDriver {
   processingComplete: EvtVmbChannelProcessingComplete | null = null;
   stateChange: Readonly<VmbChannelStateChangeCallbacks> = VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT();
   pnpFailure: EvtVmbChannelPnpFailure | null = null;
+  /** 0 for a device's primary channel; sub-channels count from 1. */
+  subchannelIndex = 0;
   /** Client: the offer to look for, when `VmbClientChannelInitSetTargetPnp` named one. */
   target: OfferTarget | null = null;
   readonly server: ServerSettings = {

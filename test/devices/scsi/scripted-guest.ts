@@ -5,6 +5,7 @@ import type { GuestVmbus } from '../../../src/channel/index.ts';
 import {
   createDeviceObject,
   out,
+  setSubchannelIndex,
   VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT,
   VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION,
   VmbChannelAllocate,
@@ -12,7 +13,9 @@ import {
   VmbChannelDisable,
   VmbChannelEnable,
   VmbChannelInitSetMaximumExternalData,
+  VmbChannelInitSetProcessPacketCallbacks,
   VmbChannelInitSetStateChangeCallbacks,
+  VmbChannelPacketComplete,
   type VmbClientChannel,
   VmbClientChannelInitSetTargetPnp,
   type VmbPacket,
@@ -36,26 +39,46 @@ import {
 const WAIT = VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION;
 
 export class ScriptedGuest {
+  /** What the host said unasked. */
+  readonly told: Uint8Array[] = [];
+  /** The channel is gone, by whose wish ever. */
+  isClosed = false;
   readonly #channel: VmbClientChannel;
 
   private constructor(channel: VmbClientChannel) {
     this.#channel = channel;
   }
 
-  /** A raw channel to the controller, without a word of the storage protocol. */
-  static async open(vmbus: GuestVmbus): Promise<ScriptedGuest> {
+  /**
+   * A raw channel to the controller, without a word of the storage protocol.
+   * @param subchannelIndex 0 for the primary; waits for the offer if it is not there
+   */
+  static async open(vmbus: GuestVmbus, subchannelIndex = 0): Promise<ScriptedGuest> {
     const box = out<VmbClientChannel>();
     VmbChannelAllocate(createDeviceObject({ vmbus }), false, box);
     const channel = box.value;
     VmbChannelInitSetMaximumExternalData(channel, 16 << 20, 64);
     VmbClientChannelInitSetTargetPnp(channel, ClassId.Scsi, null, null);
+    setSubchannelIndex(channel, subchannelIndex);
+    const guest = new ScriptedGuest(channel);
+    VmbChannelInitSetProcessPacketCallbacks(
+      channel,
+      (_channel, packet, buffer, bufferBytes) => {
+        guest.told.push(buffer.slice(0, bufferBytes));
+        VmbChannelPacketComplete(packet, null, 0);
+      },
+      null,
+    );
     await new Promise<void>((started) => {
       const callbacks = VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT();
       callbacks.EvtChannelPostStarted = () => started();
+      callbacks.EvtChannelClosed = () => {
+        guest.isClosed = true;
+      };
       VmbChannelInitSetStateChangeCallbacks(channel, callbacks);
       VmbChannelEnable(channel);
     });
-    return new ScriptedGuest(channel);
+    return guest;
   }
 
   /** The same, initialised by the book. */

@@ -1,5 +1,5 @@
 /** The ordinary case: host and guest on the loopback, a controller with one disk of 512 KiB at 0:0:0. */
-import { GuestVmbus, HostVmbus, type PagePinner } from '../../../src/channel/index.ts';
+import { GuestVmbus, type GuestVmbusOptions, HostVmbus, type PagePinner } from '../../../src/channel/index.ts';
 import type { BlockBackend } from '../../../src/devices/scsi/block-backend.ts';
 import { MemoryBackend } from '../../../src/devices/scsi/memory-backend.ts';
 import { ScsiController } from '../../../src/devices/scsi/target/controller.ts';
@@ -21,6 +21,9 @@ export interface StorageOptions {
   readOnly?: boolean;
   maxInFlight?: number;
   maxTransferBytes?: number;
+  maxSubChannels?: number;
+  /** For the guest's bus. */
+  guest?: GuestVmbusOptions;
   /** Makes the guest's pages absent for the host until it says so. */
   pinner?: PagePinner;
 }
@@ -31,7 +34,7 @@ export async function someStorage(options: StorageOptions = {}) {
   const memory = GuestMemory.allocate(2048, { firstPfn: 0x100 });
   const loopback = createLoopback({ memory });
   const host = new HostVmbus(loopback.host, options.pinner === undefined ? {} : { pinner: options.pinner });
-  const guest = new GuestVmbus(loopback.guest);
+  const guest = new GuestVmbus(loopback.guest, options.guest);
   const contents = CONTENTS.slice();
   const plain =
     options.store ?? new MemoryBackend(contents, { readOnly: options.readOnly ?? false, identity: 'disk of the test' });
@@ -43,6 +46,7 @@ export async function someStorage(options: StorageOptions = {}) {
     controller,
     instanceId: INSTANCE_ID,
     ...(options.maxInFlight === undefined ? {} : { maxInFlight: options.maxInFlight }),
+    ...(options.maxSubChannels === undefined ? {} : { maxSubChannels: options.maxSubChannels }),
     ...(options.maxTransferBytes === undefined ? {} : { maxTransferBytes: options.maxTransferBytes }),
   });
   vsp.start();

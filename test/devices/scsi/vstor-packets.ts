@@ -2,11 +2,14 @@
 
 export const COMPLETE_IO = 1;
 export const EXECUTE_SRB = 3;
+export const RESET_LUN = 4;
+export const RESET_ADAPTER = 5;
 export const RESET_BUS = 6;
 export const BEGIN_INITIALIZATION = 7;
 export const END_INITIALIZATION = 8;
 export const QUERY_PROTOCOL_VERSION = 9;
 export const QUERY_PROPERTIES = 10;
+export const ENUMERATE_BUS = 11;
 export const CREATE_SUB_CHANNELS = 13;
 
 export const DIRECTION_WRITE = 0;
@@ -20,6 +23,12 @@ export function vstorPacket(operation: number, value = 0, packetBytes = 64): Uin
   view.setUint32(0, operation, true);
   view.setUint32(4, 1, true);
   if (packetBytes >= 14) view.setUint16(12, value, true);
+  return packet;
+}
+
+/** The packet, addressed as a request is. */
+export function addressed(packet: Uint8Array, at: { path?: number; target?: number; lun?: number }): Uint8Array {
+  packet.set([at.path ?? 0, at.target ?? 0, at.lun ?? 0], 17);
   return packet;
 }
 

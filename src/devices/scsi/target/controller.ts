@@ -23,6 +23,9 @@ export interface ScsiAddress {
   readonly lun?: number;
 }
 
+/** Told where a unit came or went, when it has. */
+export type UnitsListener = (at: Required<ScsiAddress>) => void;
+
 /** INQUIRY byte 0: peripheral qualifier 3 (nothing can be here), device type 0x1f. */
 const NOTHING_HERE = 0x7f;
 const MIN_INQUIRY_ALLOCATION_BYTES = 5;
@@ -35,8 +38,12 @@ const SELECT_ALL = 2;
 export class ScsiController {
   /** Indexed by path, target, LUN: three array look-ups per command. */
   readonly #paths: (LogicalUnit | undefined)[][][] = [];
+  readonly #watchers = new Set<UnitsListener>();
 
-  /** @throws UsageError `ERR_ARGUMENT` for an address outside 0..255 or one that is taken */
+  /**
+   * Adds a unit, also while guests use the others: they are told.
+   * @throws UsageError `ERR_ARGUMENT` for an address outside 0..255 or one that is taken
+   */
   attach(unit: LogicalUnit, address: ScsiAddress = {}): void {
     const { path, target, lun } = checkAddress(address);
     this.#paths[path] ??= [];
@@ -47,15 +54,29 @@ export class ScsiController {
       throw new UsageError('ERR_ARGUMENT', `path ${path}, target ${target}, LUN ${lun} is taken`);
     }
     luns[lun] = unit;
+    for (const listener of this.#watchers) listener({ path, target, lun });
   }
 
-  /** Takes a unit away; commands under way still end. @returns the unit, `undefined` if there is none */
+  /** Takes a unit away, and tells the guests; commands under way still end. @returns the unit, `undefined` if there is none */
   detach(address: ScsiAddress): LogicalUnit | undefined {
     const { path, target, lun } = checkAddress(address);
     const luns = this.#paths[path]?.[target];
     const unit = luns?.[lun];
-    if (luns !== undefined) luns[lun] = undefined;
+    if (luns === undefined || unit === undefined) return undefined;
+    luns[lun] = undefined;
+    for (const listener of this.#watchers) listener({ path, target, lun });
     return unit;
+  }
+
+  /** Calls `listener` whenever a unit came or went. @returns what ends it */
+  watch(listener: UnitsListener): () => void {
+    this.#watchers.add(listener);
+    return () => this.#watchers.delete(listener);
+  }
+
+  /** The guest closed its channels or is gone. */
+  nexusLost(): void {
+    for (const { unit } of this.units()) unit.nexusLost();
   }
 
   unitAt(path: number, target: number, lun: number): LogicalUnit | undefined {

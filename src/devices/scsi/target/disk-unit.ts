@@ -75,6 +75,16 @@ export class DiskUnit implements LogicalUnit {
     this.pendingSense = sense;
   }
 
+  reset(): void {
+    this.pendingSense = undefined;
+  }
+
+  nexusLost(): void {
+    this.pendingSense = undefined;
+  }
+
+  lunsChanged(): void {}
+
   close(): Promise<void> {
     return this.backend.close();
   }

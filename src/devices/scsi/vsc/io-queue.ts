@@ -27,4 +27,19 @@ export class IoQueue {
     this.#length--;
     return io;
   }
+
+  /** Takes one out of the middle, looking from the front. @returns false if it is not in the queue */
+  remove(io: ScsiIo): boolean {
+    let before: ScsiIo | undefined;
+    for (let each = this.#first; each !== undefined; before = each, each = each.next) {
+      if (each !== io) continue;
+      if (before === undefined) this.#first = io.next;
+      else before.next = io.next;
+      if (this.#last === io) this.#last = before;
+      io.next = undefined;
+      this.#length--;
+      return true;
+    }
+    return false;
+  }
 }

@@ -8,8 +8,11 @@ import { PAGE_BYTES } from '../../../memory/page.ts';
 import { ntStatusName, STATUS_SUCCESS } from '../../../wire/ntstatus.ts';
 import {
   formatStorVersion,
+  STOR_PROPERTY_MULTI_CHANNEL,
   StorProperties,
   StorProtocolVersion,
+  StorVersion,
+  SubChannelRequest,
   VSTOR_FLAG_REQUEST_COMPLETION,
   VSTOR_PACKET_BYTES,
   VSTOR_PAYLOAD_AT,
@@ -49,7 +52,22 @@ export async function negotiate(exchange: Exchange, versions: readonly number[])
     );
   }
   requireStatus(await ask(exchange, VstorOperation.EndInitialization, packetBytes), 'END_INITIALIZATION');
-  return { version, maxTransferBytes, maxSubChannelCount: properties.maxSubChannelCount };
+  // Sub-channels need the flag and the version; Linux looks at both.
+  const hasSubChannels = (properties.flags & STOR_PROPERTY_MULTI_CHANNEL) !== 0 && version >= StorVersion.WIN8;
+  return { version, maxTransferBytes, maxSubChannelCount: hasSubChannels ? properties.maxSubChannelCount : 0 };
+}
+
+/**
+ * Asks for sub-channels, after the initialisation as Linux does; the host offers them then.
+ * @param count 1 or more, at most what the properties allow
+ * @returns false if the host refuses: the disk works without
+ * @throws PeerError `ERR_MESSAGE` for a nonsense answer
+ * Source: Linux `drivers/scsi/storvsc_drv.c`, handle_multichannel_storage.
+ */
+export async function requestSubChannels(exchange: Exchange, version: number, count: number): Promise<boolean> {
+  const payload = SubChannelRequest.encode({ subChannelCount: count });
+  const answer = await ask(exchange, VstorOperation.CreateSubChannels, vstorPacketBytes(version), payload);
+  return VstorHeader.parse(answer).status === STATUS_SUCCESS;
 }
 
 async function agreeOnVersion(exchange: Exchange, versions: readonly number[]): Promise<number> {

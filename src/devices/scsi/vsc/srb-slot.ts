@@ -26,6 +26,7 @@ import {
   vstorPacketBytes,
 } from '../../../wire/storvsc.ts';
 import type { ScsiIo } from './scsi-io.ts';
+import type { StorLane } from './stor-lane.ts';
 
 /** How long the host may take before it gives up, seconds. Source: Linux `drivers/scsi/sd.c`, SD_TIMEOUT (30 s), doubled. */
 const TIMEOUT_SECONDS = 60;
@@ -33,6 +34,8 @@ const CDB_AT = VSTOR_PAYLOAD_AT + ScsiRequest.offsets.cdbOrSense;
 
 export class SrbSlot {
   readonly packet: VmbPacket;
+  /** The channel that the packet belongs to. */
+  readonly lane: StorLane;
   /** What the slot is busy with. */
   io: ScsiIo | undefined;
   readonly #packetBytes: number;
@@ -42,8 +45,9 @@ export class SrbSlot {
   readonly #srb = ScsiRequest.cursor().at(this.#view, VSTOR_PAYLOAD_AT);
 
   /** @param version agreed with the host: it decides between packets of 64 and of 48 bytes */
-  constructor(packet: VmbPacket, version: number) {
+  constructor(packet: VmbPacket, version: number, lane: StorLane) {
     this.packet = packet;
+    this.lane = lane;
     this.#packetBytes = vstorPacketBytes(version);
   }
 

@@ -2,42 +2,15 @@
  * The guest's end of a SCSI controller: a storage driver over KMCL.
  *
  * `open` brings the channel up and negotiates; `submit` is the path of every command: a slot with its packet object is
- * taken, or the command waits its turn, first in, first out. All data moves by page frame numbers
- * (`VmbPacketSendWithExternalPfns`). Every command that `submit` took ends exactly once: with the host's answer, or with
- * a status when the channel goes away. Promises begin above this: see `ScsiDisk`.
+ * taken, or the command waits its turn, first in, first out. With sub-channels, requests go round over all channels.
+ * All data moves by page frame numbers (`VmbPacketSendWithExternalPfns`). Every command that `submit` took ends exactly
+ * once: with the host's answer, or with a status when the channel goes away. Promises begin above this: see `ScsiDisk`.
  */
 import type { GuestVmbus } from '../../../channel/index.ts';
 import { PeerError, UsageError, type VmbusError } from '../../../errors.ts';
-import {
-  createDeviceObject,
-  out,
-  VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT,
-  VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION,
-  VmbChannelAllocate,
-  VmbChannelCleanup,
-  VmbChannelDisable,
-  VmbChannelEnable,
-  VmbChannelInitSetFriendlyName,
-  VmbChannelInitSetMaximumExternalData,
-  VmbChannelInitSetMaximumPacketSize,
-  VmbChannelInitSetProcessPacketCallbacks,
-  VmbChannelInitSetStateChangeCallbacks,
-  VmbChannelPacketComplete,
-  type VmbClientChannel,
-  VmbClientChannelInitSetRingBufferPageCount,
-  VmbClientChannelInitSetTargetPnp,
-  type VmbPacket,
-  VmbPacketAllocate,
-  type VmbPacketCompletion,
-  VmbPacketFree,
-  VmbPacketGetPointer,
-  VmbPacketSend,
-  VmbPacketSetCompletionRoutine,
-  VmbPacketSetPointer,
-} from '../../../kmcl/index.ts';
+import { type VmbPacket, VmbPacketGetPointer } from '../../../kmcl/index.ts';
 import { PAGE_BYTES } from '../../../memory/page.ts';
 import type { PageAllocator } from '../../../memory/page-allocator.ts';
-import { ClassId } from '../../../wire/class-ids.ts';
 import type { Guid } from '../../../wire/guid.ts';
 import {
   type NtStatus,
@@ -46,13 +19,13 @@ import {
   STATUS_DEVICE_REMOVED,
   STATUS_SUCCESS,
 } from '../../../wire/ntstatus.ts';
-import { ALL_STOR_VERSIONS, VSTOR_PACKET_BYTES } from '../../../wire/storvsc.ts';
-import { requireSuccess } from '../kmcl-status.ts';
+import { ALL_STOR_VERSIONS } from '../../../wire/storvsc.ts';
 import { channelGone } from './failure.ts';
 import { IoQueue } from './io-queue.ts';
-import { type Negotiated, negotiate } from './negotiate.ts';
+import { type Negotiated, negotiate, requestSubChannels } from './negotiate.ts';
 import type { ScsiIo } from './scsi-io.ts';
-import { SrbSlot } from './srb-slot.ts';
+import type { SrbSlot } from './srb-slot.ts';
+import { StorLane } from './stor-lane.ts';
 
 export interface StorVscOptions {
   readonly vmbus: GuestVmbus;
@@ -60,12 +33,14 @@ export interface StorVscOptions {
   readonly pages?: PageAllocator;
   /** Which controller; any one without it. */
   readonly instanceId?: Guid;
-  /** Most requests with the host at once; more wait here. Default 32. */
+  /** Most requests with the host at once on one channel; more wait here. Default 32. */
   readonly maxOutstanding?: number;
   /** Largest transfer, bytes; the host may allow less. A multiple of 4096. Default 1 MiB. */
   readonly maxTransferBytes?: number;
   /** Data pages of each ring. Default 32 (128 KiB), as Linux has them. */
   readonly ringPages?: number;
+  /** Channels to open beside the primary; as many as the host allows, if fewer. Default 0. */
+  readonly subChannels?: number;
   /** Storage versions to offer, best first. Default all, newest first. */
   readonly versions?: readonly number[];
   /** For messages and `inspect()`. Default `storvsc`. */
@@ -86,13 +61,16 @@ export class StorVsc {
   readonly #options: StorVscOptions;
   readonly #name: string;
   readonly #maxOutstanding: number;
-  #channel: VmbClientChannel | undefined;
   #stage: Stage = 'closed';
   #negotiated: Negotiated | undefined;
   #closing: Promise<void> | undefined;
   #opening: { resolve: () => void; reject: (error: unknown) => void } | undefined;
-  #slots: SrbSlot[] = [];
-  readonly #freeSlots: SrbSlot[] = [];
+  /** The primary channel first; sub-channels are here from the wish to open them on. */
+  #lanes: StorLane[] = [];
+  /** Channels that requests go over. */
+  readonly #running: StorLane[] = [];
+  /** Where in `#running` the next request begins to look for a free slot. */
+  #turn = 0;
   readonly #waiting = new IoQueue();
   #requests = 0;
   #badAnswers = 0;
@@ -105,9 +83,12 @@ export class StorVsc {
     if (!Number.isInteger(this.#maxOutstanding) || this.#maxOutstanding < 1) {
       throw new UsageError('ERR_ARGUMENT', `${this.#maxOutstanding} outstanding requests is not 1 or more`);
     }
-    const { maxTransferBytes = DEFAULT_MAX_TRANSFER_BYTES } = options;
+    const { maxTransferBytes = DEFAULT_MAX_TRANSFER_BYTES, subChannels = 0 } = options;
     if (!Number.isInteger(maxTransferBytes) || maxTransferBytes < PAGE_BYTES || maxTransferBytes % PAGE_BYTES !== 0) {
       throw new UsageError('ERR_ARGUMENT', `a largest transfer of ${maxTransferBytes} bytes is not whole pages`);
+    }
+    if (!Number.isInteger(subChannels) || subChannels < 0 || subChannels > 0xffff) {
+      throw new UsageError('ERR_ARGUMENT', `${subChannels} sub-channels is outside 0..65535`);
     }
   }
 
@@ -125,6 +106,11 @@ export class StorVsc {
     return this.#agreed().version;
   }
 
+  /** Channels that requests go over; sub-channels join after `open`, as the host offers them. */
+  get channelCount(): number {
+    return this.#running.length;
+  }
+
   /** Largest transfer of one request, bytes: the smaller of the host's limit and ours. */
   get maxTransferBytes(): number {
     const ours = this.#options.maxTransferBytes ?? DEFAULT_MAX_TRANSFER_BYTES;
@@ -138,14 +124,14 @@ export class StorVsc {
    */
   async open(): Promise<void> {
     if (this.#stage !== 'closed') throw new UsageError('ERR_STATE', `${this.#name} is ${this.#stage}`);
-    const channel = this.#configure();
-    this.#channel = channel;
+    const primary = this.#makeLane(0, this.#options.instanceId ?? null);
+    this.#lanes = [primary];
     this.#stage = 'opening';
     const up = new Promise<void>((resolve, reject) => {
       this.#opening = { resolve, reject };
     });
     try {
-      requireSuccess(VmbChannelEnable(channel), 'VmbChannelEnable');
+      primary.enable();
       await up;
     } catch (error) {
       await this.#shutDown();
@@ -153,7 +139,7 @@ export class StorVsc {
     }
   }
 
-  /** Closes the channel. What is outstanding and what waits ends with `STATUS_CANCELLED`. */
+  /** Closes the channels. What is outstanding and what waits ends with `STATUS_CANCELLED`. */
   async close(): Promise<void> {
     if (this.#stage === 'closed') return;
     this.#failOpening(new PeerError('ERR_CLOSED', `${this.#name} was closed while it opened`));
@@ -165,10 +151,20 @@ export class StorVsc {
    * the controller is not ready, or the arguments make no packet). Allocates nothing.
    */
   submit(io: ScsiIo): void {
-    if (this.#stage !== 'ready') io.end(STATUS_DEVICE_NOT_CONNECTED);
-    else if (this.#freeSlots.length === 0)
-      this.#waiting.push(io); // While one waits, no slot is free.
-    else this.#send(this.#freeSlots.pop() as SrbSlot, io);
+    if (this.#stage !== 'ready') {
+      io.end(STATUS_DEVICE_NOT_CONNECTED);
+      return;
+    }
+    const slot = this.#takeSlot();
+    if (slot === undefined) this.#waiting.push(io);
+    else this.#send(slot, io);
+  }
+
+  /** Ends a command that still waits for its turn with `STATUS_CANCELLED`. @returns false if it is with the host */
+  withdraw(io: ScsiIo): boolean {
+    if (!this.#waiting.remove(io)) return false;
+    io.end(STATUS_CANCELLED);
+    return true;
   }
 
   inspect(): Record<string, unknown> {
@@ -176,66 +172,52 @@ export class StorVsc {
       name: this.#name,
       stage: this.#stage,
       ...this.#negotiated,
+      channels: this.#running.length,
       maxOutstanding: this.#maxOutstanding,
-      outstanding: this.#slots.length - this.#freeSlots.length,
+      outstanding: this.#lanes.reduce((sum, lane) => sum + lane.outstanding, 0),
       waiting: this.#waiting.length,
       requests: this.#requests,
       badAnswers: this.#badAnswers,
     };
   }
 
-  #configure(): VmbClientChannel {
-    const { vmbus, instanceId = null, maxTransferBytes = DEFAULT_MAX_TRANSFER_BYTES } = this.#options;
-    const ringPages = this.#options.ringPages ?? DEFAULT_RING_PAGES;
-    const box = out<VmbClientChannel>();
-    requireSuccess(
-      VmbChannelAllocate(createDeviceObject({ vmbus, name: this.#name }), false, box),
-      'VmbChannelAllocate',
-    );
-    const channel = box.value;
-    requireSuccess(VmbChannelInitSetFriendlyName(channel, this.#name), 'VmbChannelInitSetFriendlyName');
-    requireSuccess(
-      VmbChannelInitSetMaximumPacketSize(channel, VSTOR_PACKET_BYTES),
-      'VmbChannelInitSetMaximumPacketSize',
-    );
-    requireSuccess(
-      VmbChannelInitSetMaximumExternalData(channel, maxTransferBytes, 1),
-      'VmbChannelInitSetMaximumExternalData',
-    );
-    requireSuccess(
-      VmbClientChannelInitSetRingBufferPageCount(channel, ringPages, ringPages),
-      'VmbClientChannelInitSetRingBufferPageCount',
-    );
-    requireSuccess(
-      VmbChannelInitSetProcessPacketCallbacks(channel, this.#hostPacket, null),
-      'VmbChannelInitSetProcessPacketCallbacks',
-    );
-    const callbacks = VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT();
-    callbacks.EvtChannelPostStarted = this.#postStarted;
-    callbacks.EvtChannelSuspend = this.#suspended;
-    callbacks.EvtChannelClosed = this.#closed;
-    requireSuccess(VmbChannelInitSetStateChangeCallbacks(channel, callbacks), 'VmbChannelInitSetStateChangeCallbacks');
-    requireSuccess(
-      VmbClientChannelInitSetTargetPnp(channel, ClassId.Scsi, instanceId, this.#pnpFailed),
-      'VmbClientChannelInitSetTargetPnp',
-    );
-    return channel;
+  #makeLane(subchannelIndex: number, instanceId: Guid | null): StorLane {
+    const { vmbus, maxTransferBytes = DEFAULT_MAX_TRANSFER_BYTES, ringPages = DEFAULT_RING_PAGES } = this.#options;
+    const isPrimary = subchannelIndex === 0;
+    return new StorLane({
+      vmbus,
+      instanceId,
+      subchannelIndex,
+      name: isPrimary ? this.#name : `${this.#name} (sub-channel ${subchannelIndex})`,
+      maxTransferBytes,
+      ringPages,
+      started: isPrimary ? this.#primaryStarted : this.#subChannelStarted,
+      suspended: isPrimary ? this.#primarySuspended : this.#subChannelSuspended,
+      closed: isPrimary ? this.#primaryClosed : () => {},
+      failed: isPrimary ? this.#openFailed : () => {},
+      told: () => this.#options.onBusChanged?.(),
+    });
   }
 
+  // --- the primary channel
+
   /** Not waited for: a host that never answers must not keep the channel from closing. */
-  readonly #postStarted = (): void => {
-    void this.#initialise();
+  readonly #primaryStarted = (lane: StorLane): void => {
+    void this.#initialise(lane);
   };
 
-  async #initialise(): Promise<void> {
+  async #initialise(primary: StorLane): Promise<void> {
     try {
       const negotiated = await negotiate(
-        (packet) => this.#exchange(packet),
+        (packet) => primary.exchange(packet),
         this.#options.versions ?? ALL_STOR_VERSIONS,
       );
       if (this.#stage !== 'opening') return;
       this.#negotiated = negotiated;
-      this.#makeSlots(negotiated.version);
+      primary.makeSlots(negotiated.version, this.#maxOutstanding, this.#completed);
+      this.#running.push(primary);
+      await this.#openSubChannels(primary, negotiated);
+      if (this.#stage !== 'opening') return;
       this.#stage = 'ready';
       this.#opening?.resolve();
       this.#opening = undefined;
@@ -244,37 +226,63 @@ export class StorVsc {
     }
   }
 
-  /** One packet of the initialisation and a copy of its completion. */
-  #exchange(bytes: Uint8Array): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const packet = this.#allocatePacket();
-      VmbPacketSetCompletionRoutine(packet, (_packet, status, completion, completionBytes) => {
-        VmbPacketFree(packet);
-        if (status === STATUS_SUCCESS) resolve((completion ?? new Uint8Array(0)).slice(0, completionBytes));
-        else reject(this.#gone(status));
-      });
-      const status = VmbPacketSend(packet, bytes, bytes.length, null, VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION);
-      if (status === STATUS_SUCCESS) return;
-      VmbPacketFree(packet);
-      reject(this.#gone(status));
-    });
-  }
+  /** No more sends: what waits here ends now; what is with the host is ended by KMCL. */
+  readonly #primarySuspended = (): void => {
+    if (this.#stage === 'ready') this.#stage = 'closing'; // For good: nobody pauses this channel but to close it.
+    for (let io = this.#waiting.shift(); io !== undefined; io = this.#waiting.shift()) io.end(STATUS_CANCELLED);
+  };
 
-  #makeSlots(version: number): void {
-    for (let index = 0; index < this.#maxOutstanding; index++) {
-      const packet = this.#allocatePacket();
-      const slot = new SrbSlot(packet, version);
-      VmbPacketSetPointer(packet, slot);
-      VmbPacketSetCompletionRoutine(packet, this.#completed);
-      this.#slots.push(slot);
-      this.#freeSlots.push(slot);
+  readonly #primaryClosed = (): void => {
+    this.#failOpening(this.#gone(STATUS_DEVICE_REMOVED));
+    if (this.#closing === undefined) this.#options.onClosed?.();
+  };
+
+  readonly #openFailed = (status: NtStatus): void => {
+    this.#failOpening(this.#gone(status));
+  };
+
+  // --- sub-channels: the disk works without them, so whatever goes wrong with one leaves the others alone
+
+  /** Asks for them; they are opened as their offers come, and join then. Linux does not wait for them either. */
+  async #openSubChannels(primary: StorLane, negotiated: Negotiated): Promise<void> {
+    const wanted = Math.min(this.#options.subChannels ?? 0, negotiated.maxSubChannelCount);
+    if (wanted === 0) return;
+    const isAllowed = await requestSubChannels((packet) => primary.exchange(packet), negotiated.version, wanted);
+    if (!isAllowed || this.#stage !== 'opening') return;
+    const { instanceId } = primary;
+    for (let index = 1; index <= wanted; index++) {
+      const lane = this.#makeLane(index, instanceId);
+      this.#lanes.push(lane);
+      lane.enable();
     }
   }
 
-  #allocatePacket(): VmbPacket {
-    const packet = this.#channel === undefined ? null : VmbPacketAllocate(this.#channel);
-    if (packet === null) throw this.#gone(STATUS_DEVICE_REMOVED);
-    return packet;
+  readonly #subChannelStarted = (lane: StorLane): void => {
+    if (this.#negotiated === undefined || this.#stage === 'closing') return;
+    lane.makeSlots(this.#negotiated.version, this.#maxOutstanding, this.#completed);
+    this.#running.push(lane);
+    while (lane.freeSlots.length > 0 && this.#waiting.length > 0) this.#pass(lane.freeSlots.pop() as SrbSlot);
+  };
+
+  /** It is going, and will not come back: requests go over the others. */
+  readonly #subChannelSuspended = (lane: StorLane): void => {
+    const at = this.#running.indexOf(lane);
+    if (at >= 0) this.#running.splice(at, 1);
+    this.#turn = 0;
+  };
+
+  // --- requests
+
+  /** From the channel whose turn it is, or the next one that has a slot. */
+  #takeSlot(): SrbSlot | undefined {
+    const lanes = this.#running;
+    for (let left = lanes.length; left > 0; left--) {
+      const lane = lanes[this.#turn] as StorLane;
+      this.#turn = this.#turn + 1 < lanes.length ? this.#turn + 1 : 0;
+      const slot = lane.freeSlots.pop();
+      if (slot !== undefined) return slot;
+    }
+    return undefined;
   }
 
   #send(slot: SrbSlot, io: ScsiIo): void {
@@ -287,14 +295,15 @@ export class StorVsc {
   #pass(slot: SrbSlot): void {
     for (;;) {
       slot.io = undefined;
-      const next = this.#stage === 'ready' ? this.#waiting.shift() : undefined;
+      const mayGoOn = this.#stage === 'ready' && slot.lane.isRunning;
+      const next = mayGoOn ? this.#waiting.shift() : undefined;
       if (next === undefined) break;
       this.#requests++;
       const status = slot.send(next);
       if (status === STATUS_SUCCESS) return;
       next.end(status);
     }
-    this.#freeSlots.push(slot);
+    slot.lane.freeSlots.push(slot);
   }
 
   readonly #completed = (
@@ -320,26 +329,7 @@ export class StorVsc {
     io.end(status);
   }
 
-  /** The host speaks unasked only to say that disks came or went (ENUMERATE_BUS, REMOVE_DEVICE). */
-  readonly #hostPacket = (_channel: unknown, packet: VmbPacketCompletion): void => {
-    VmbChannelPacketComplete(packet, null, 0);
-    this.#options.onBusChanged?.();
-  };
-
-  /** No more sends: what waits here ends now; what is with the host is ended by KMCL. */
-  readonly #suspended = (): void => {
-    if (this.#stage === 'ready') this.#stage = 'closing'; // For good: nobody pauses this channel but to close it.
-    for (let io = this.#waiting.shift(); io !== undefined; io = this.#waiting.shift()) io.end(STATUS_CANCELLED);
-  };
-
-  readonly #closed = (): void => {
-    this.#failOpening(this.#gone(STATUS_DEVICE_REMOVED));
-    if (this.#closing === undefined) this.#options.onClosed?.();
-  };
-
-  readonly #pnpFailed = (_channel: unknown, status: NtStatus): void => {
-    this.#failOpening(this.#gone(status));
-  };
+  // --- the end
 
   #shutDown(): Promise<void> {
     this.#closing ??= this.#disable().finally(() => {
@@ -348,17 +338,18 @@ export class StorVsc {
     return this.#closing;
   }
 
+  /** Sub-channels before their primary, as Linux does. */
   async #disable(): Promise<void> {
-    const channel = this.#channel;
-    if (channel === undefined) return;
+    const [primary, ...subChannels] = this.#lanes;
+    if (primary === undefined) return;
     this.#stage = 'closing';
-    await VmbChannelDisable(channel);
-    for (const slot of this.#slots) VmbPacketFree(slot.packet);
-    this.#slots = [];
-    this.#freeSlots.length = 0;
+    for (let io = this.#waiting.shift(); io !== undefined; io = this.#waiting.shift()) io.end(STATUS_CANCELLED);
+    await Promise.all(subChannels.map((lane) => lane.disable()));
+    await primary.disable();
+    this.#lanes = [];
+    this.#running.length = 0;
+    this.#turn = 0;
     this.#negotiated = undefined;
-    this.#channel = undefined;
-    VmbChannelCleanup(channel);
     this.#stage = 'closed';
   }
 

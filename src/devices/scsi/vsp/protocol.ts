@@ -6,7 +6,8 @@
  * A message out of turn is answered with STATUS_INVALID_DEVICE_STATE and moves nothing; one that nobody sends to a host
  * with STATUS_INVALID_DEVICE_REQUEST. The guest may go on after either.
  *
- * Source: Linux `drivers/scsi/storvsc_drv.c`, storvsc_channel_init; status values as OpenVMM's `storvsp` gives them.
+ * Source: Linux `drivers/scsi/storvsc_drv.c`, storvsc_channel_init and handle_multichannel_storage; status values as
+ * OpenVMM's `storvsp` gives them.
  */
 import {
   type NtStatus,
@@ -18,13 +19,13 @@ import {
 } from '../../../wire/ntstatus.ts';
 import { ALL_STOR_VERSIONS, StorVersion, VstorOperation } from '../../../wire/storvsc.ts';
 
-/** Named after the message that is expected next. */
+/** Named after the message that is expected next. `hasSubChannels`: the guest has asked for its sub-channels. */
 export type StorState =
   | { readonly at: 'begin' }
   | { readonly at: 'version' }
   | { readonly at: 'properties'; readonly version: number }
-  | { readonly at: 'end'; readonly version: number }
-  | { readonly at: 'ready'; readonly version: number };
+  | { readonly at: 'end'; readonly version: number; readonly hasSubChannels: boolean }
+  | { readonly at: 'ready'; readonly version: number; readonly hasSubChannels: boolean };
 
 export interface StorEvent {
   /** Any u32: what the guest wrote. */
@@ -35,12 +36,21 @@ export interface StorEvent {
   readonly maxSubChannelCount: number;
 }
 
+/** What the host does beside answering. */
+export type StorAction =
+  | { readonly do: 'describe' } // the completion carries the channel properties
+  | { readonly do: 'offerSubChannels'; readonly count: number }
+  | { readonly do: 'letRun' } // I/O is legal from here on, sub-channels included
+  | { readonly do: 'reset'; readonly scope: ResetScope };
+
+/** How far a reset reaches: one LUN, all units of a path, all units. */
+export type ResetScope = 'lun' | 'bus' | 'adapter';
+
 export interface StorStep {
   readonly next: StorState;
   /** Goes into the completion. */
   readonly status: NtStatus;
-  /** The completion carries the channel properties. */
-  readonly withProperties?: true;
+  readonly action?: StorAction;
 }
 
 /** Where every open of the primary channel starts. */
@@ -55,19 +65,20 @@ const moves: Moves = {
   },
   version: {
     [VstorOperation.QueryProtocolVersion]: (state, { value }) =>
-      isSpoken(value) ? to({ at: 'properties', version: value }) : stay(state, STATUS_REVISION_MISMATCH),
+      isSpoken(value) ? to({ at: 'properties', version: value }) : refuse(state, STATUS_REVISION_MISMATCH),
   },
   properties: {
-    [VstorOperation.QueryProperties]: ({ version }) => ({ ...to({ at: 'end', version }), withProperties: true }),
+    [VstorOperation.QueryProperties]: ({ version }) =>
+      to({ at: 'end', version, hasSubChannels: false }, { do: 'describe' }),
   },
   end: {
     [VstorOperation.CreateSubChannels]: createSubChannels,
-    [VstorOperation.EndInitialization]: ({ version }) => to({ at: 'ready', version }),
+    [VstorOperation.EndInitialization]: (state) => to({ ...state, at: 'ready' }, { do: 'letRun' }),
   },
   ready: {
-    [VstorOperation.ResetLun]: reset,
-    [VstorOperation.ResetAdapter]: reset,
-    [VstorOperation.ResetBus]: reset,
+    [VstorOperation.ResetLun]: reset('lun'),
+    [VstorOperation.ResetAdapter]: reset('adapter'),
+    [VstorOperation.ResetBus]: reset('bus'),
     [VstorOperation.CreateSubChannels]: createSubChannels,
   },
 };
@@ -78,12 +89,25 @@ const REQUESTS: ReadonlySet<number> = new Set([
   ...Object.values(moves).flatMap((table) => Object.keys(table).map(Number)),
 ]);
 
+/** What also makes sense on a sub-channel, beside EXECUTE_SRB: everything else belongs on the primary. */
+const SUB_CHANNEL_REQUESTS: ReadonlySet<number> = new Set([
+  VstorOperation.ResetLun,
+  VstorOperation.ResetAdapter,
+  VstorOperation.ResetBus,
+]);
+
 /** Pure: the same state and message give the same step. EXECUTE_SRB is no message of this table once `ready`. */
 export function step(state: StorState, event: StorEvent): StorStep {
-  if (!REQUESTS.has(event.operation)) return stay(state, STATUS_INVALID_DEVICE_REQUEST);
+  if (!REQUESTS.has(event.operation)) return refuse(state, STATUS_INVALID_DEVICE_REQUEST);
   // The table's type ties each state to its own moves; an indexed access cannot show that.
   const move = (moves[state.at] as Readonly<Record<number, Move<StorState>>>)[event.operation];
-  return move === undefined ? stay(state, STATUS_INVALID_DEVICE_STATE) : move(state, event);
+  return move === undefined ? refuse(state, STATUS_INVALID_DEVICE_STATE) : move(state, event);
+}
+
+/** The same for a message on a sub-channel, which takes no part in the initialisation. */
+export function stepSubChannel(state: StorState, event: StorEvent): StorStep {
+  if (!REQUESTS.has(event.operation) || SUB_CHANNEL_REQUESTS.has(event.operation)) return step(state, event);
+  return refuse(state, STATUS_INVALID_DEVICE_STATE);
 }
 
 function isSpoken(version: number): boolean {
@@ -91,26 +115,28 @@ function isSpoken(version: number): boolean {
 }
 
 /**
- * Requests that are under way go on and end by themselves: a guest that resets the bus waits for every one of them
- * (Linux, storvsc_host_reset), so none may be dropped.
+ * Requests that are under way go on and end by themselves, and the reset is answered after them: a guest that resets
+ * the bus waits for every one of them (Linux, storvsc_host_reset), so none may be dropped.
  */
-function reset(state: StorState): StorStep {
-  return stay(state, STATUS_SUCCESS);
+function reset(scope: ResetScope): Move<StorState> {
+  return (state) => to(state, { do: 'reset', scope });
 }
 
-/** No more than the properties allow, which is none as long as this host offers none. */
+/** Once for each open, and no more than the properties allow. Asking for none changes nothing. */
 function createSubChannels(
   state: Extract<StorState, { at: 'end' | 'ready' }>,
   { value, maxSubChannelCount }: StorEvent,
 ): StorStep {
-  if (state.version < StorVersion.WIN8) return stay(state, STATUS_INVALID_DEVICE_STATE);
-  return stay(state, value > maxSubChannelCount ? STATUS_INVALID_PARAMETER : STATUS_SUCCESS);
+  if (state.version < StorVersion.WIN8 || state.hasSubChannels) return refuse(state, STATUS_INVALID_DEVICE_STATE);
+  if (value > maxSubChannelCount) return refuse(state, STATUS_INVALID_PARAMETER);
+  if (value === 0) return to(state);
+  return to({ ...state, hasSubChannels: true }, { do: 'offerSubChannels', count: value });
 }
 
-function to(next: StorState): StorStep {
-  return { next, status: STATUS_SUCCESS };
+function to(next: StorState, action?: StorAction): StorStep {
+  return { next, status: STATUS_SUCCESS, ...(action === undefined ? {} : { action }) };
 }
 
-function stay(next: StorState, status: NtStatus): StorStep {
+function refuse(next: StorState, status: NtStatus): StorStep {
   return { next, status };
 }

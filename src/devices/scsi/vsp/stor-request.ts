@@ -22,6 +22,7 @@ import {
 import { ScsiCommand } from '../target/command.ts';
 import { cdbBytesOf } from '../target/opcodes.ts';
 import { encodeFixedSense, FIXED_SENSE_BYTES } from '../target/sense.ts';
+import type { Barrier } from './barrier.ts';
 import { ntStatusOfSrb } from './srb-result.ts';
 
 /** Where the CDB of a request and the sense data of its completion stand in a packet. */
@@ -40,6 +41,8 @@ export class StorRequest {
   readonly bytes = new Uint8Array(VSTOR_PACKET_BYTES);
   /** Bytes of the guest's packet that we looked at, at most 64; a completion has as many, 16 at least. */
   byteCount = 0;
+  /** Resets that wait until this request is answered. */
+  barriers: Barrier[] | undefined;
 
   readonly #view = new DataView(this.bytes.buffer);
   readonly #header = VstorHeader.cursor().at(this.#view, 0);
@@ -69,6 +72,12 @@ export class StorRequest {
   /** The first u16 of the payload: the version of QueryProtocolVersion, the count of CreateSubChannels. */
   get payloadValue(): number {
     return this.#view.getUint16(VSTOR_PAYLOAD_AT, true);
+  }
+
+  /** ExecuteSrb and the resets: whom they address. */
+  get address(): { path: number; target: number; lun: number } {
+    const { path, target, lun } = this.#srb;
+    return { path, target, lun };
   }
 
   /** ExecuteSrb: bytes that the guest offers for data. */

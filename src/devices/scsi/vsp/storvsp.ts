@@ -1,48 +1,37 @@
 /**
- * The host's end of a SCSI controller: answers the guest's storage driver on one channel.
+ * The host's end of a SCSI controller: answers the guest's storage driver on a primary channel and on as many
+ * sub-channels as the guest asks for.
  *
- * Every packet is copied, checked and answered by itself; whatever a guest sends, the channel and the host live on. Many
- * requests are under way at once and complete in the order in which the stores finish. Nothing is dropped: a guest that
- * closes or resets waits until each of its requests has been answered.
+ * The channels do the work (`stor-channel.ts`); here is what they have in common: the state of the initialisation, the
+ * sub-channels that come with it and go with the primary, resets, and the word to the guest that units came or went.
+ * Nothing is dropped: a guest that closes or resets waits until each of its requests has been answered.
  */
 import type { HostVmbus } from '../../../channel/index.ts';
-import { AddressError, assert, UsageError } from '../../../errors.ts';
+import { UsageError } from '../../../errors.ts';
 import {
-  createDeviceObject,
-  MmGetSystemAddressForMdlSafe,
-  out,
-  VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT,
-  VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAG_READ_ONLY,
-  VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA,
-  VmbChannelAllocate,
-  VmbChannelCleanup,
-  VmbChannelDisable,
-  VmbChannelEnable,
-  VmbChannelInitSetFriendlyName,
-  VmbChannelInitSetMaximumExternalData,
-  VmbChannelInitSetProcessPacketCallbacks,
-  VmbChannelInitSetStateChangeCallbacks,
-  VmbChannelPacketComplete,
-  VmbChannelPacketGetExternalData,
-  VmbChannelSetTransactionQuota,
-  VmbChannelStart,
-  type VmbPacketCompletion,
-  type VmbServerChannel,
-  VmbServerChannelInitSetTargetInterfaceId,
+  type VmbPacket,
+  VmbPacketAllocate,
+  VmbPacketFree,
+  VmbPacketSend,
+  VmbPacketSetCompletionRoutine,
 } from '../../../kmcl/index.ts';
-import type { Mdl } from '../../../memory/mdl.ts';
 import { PAGE_BYTES } from '../../../memory/page.ts';
-import type { ScatterView } from '../../../memory/scatter-view.ts';
-import { ClassId } from '../../../wire/class-ids.ts';
 import type { Guid } from '../../../wire/guid.ts';
-import { STATUS_INVALID_DEVICE_REQUEST, STATUS_PENDING, STATUS_SUCCESS } from '../../../wire/ntstatus.ts';
-import { VstorOperation } from '../../../wire/storvsc.ts';
-import { requireSuccess } from '../kmcl-status.ts';
+import { STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS } from '../../../wire/ntstatus.ts';
+import {
+  STOR_PROPERTY_MULTI_CHANNEL,
+  StorVersion,
+  VstorHeader,
+  VstorOperation,
+  vstorPacketBytes,
+} from '../../../wire/storvsc.ts';
+import { VmbusVersion } from '../../../wire/versions.ts';
 import type { ScsiCommand } from '../target/command.ts';
-import type { ScsiController } from '../target/controller.ts';
-import { SENSE } from '../target/sense.ts';
-import { FIRST_STATE, type StorState, step } from './protocol.ts';
-import { StorRequest } from './stor-request.ts';
+import type { ScsiAddress, ScsiController } from '../target/controller.ts';
+import { Barrier } from './barrier.ts';
+import { FIRST_STATE, type ResetScope, type StorState, step, stepSubChannel } from './protocol.ts';
+import { StorChannel, type StorCounters } from './stor-channel.ts';
+import type { StorRequest } from './stor-request.ts';
 
 export interface StorVspOptions {
   /** The bus of the guest that sees the controller. */
@@ -52,32 +41,42 @@ export interface StorVspOptions {
   readonly instanceId: Guid;
   /** Largest transfer of one request, bytes: a multiple of 4096. Default 1 MiB. */
   readonly maxTransferBytes?: number;
-  /** Most requests under way at once; more wait in the ring. Default 256. */
+  /** Most requests under way at once on one channel; more wait in the ring. Default 256. */
   readonly maxInFlight?: number;
+  /** Most sub-channels that the guest may ask for, 0..63. Linux asks for one less than it has processors. Default 7. */
+  readonly maxSubChannels?: number;
   /** For messages and `inspect()`. Default `SCSI`. */
   readonly name?: string;
 }
 
 export const DEFAULT_STOR_TRANSFER_BYTES = 0x10_0000;
 const DEFAULT_MAX_IN_FLIGHT = 256;
+const DEFAULT_MAX_SUB_CHANNELS = 7;
+/** Ours: more channels than any guest has queues for. */
+const MOST_SUB_CHANNELS = 63;
 
 export class StorVsp {
   readonly #options: Required<StorVspOptions>;
-  #channel: VmbServerChannel | undefined;
+  readonly #counters: StorCounters = {
+    inFlight: 0,
+    requests: 0,
+    refusedPackets: 0,
+    bytesToGuest: 0,
+    bytesFromGuest: 0,
+  };
+  #primary: StorChannel | undefined;
+  #subChannels: StorChannel[] = [];
   #state: StorState = FIRST_STATE;
-  readonly #idleRequests: StorRequest[] = [];
-  readonly #mdl: { value: Mdl | undefined } = { value: undefined };
-  #inFlight = 0;
-  #requests = 0;
-  #refusedPackets = 0;
-  #bytesToGuest = 0;
-  #bytesFromGuest = 0;
+  #stopWatching: (() => void) | undefined;
+  /** ENUMERATE_BUS is on its way; `again`: units came or went since. */
+  #enumerating: 'no' | 'sent' | 'again' = 'no';
 
   /** @throws UsageError `ERR_ARGUMENT` for an option outside its range */
   constructor(options: StorVspOptions) {
     const {
       maxTransferBytes = DEFAULT_STOR_TRANSFER_BYTES,
       maxInFlight = DEFAULT_MAX_IN_FLIGHT,
+      maxSubChannels = DEFAULT_MAX_SUB_CHANNELS,
       name = 'SCSI',
     } = options;
     if (!Number.isInteger(maxTransferBytes) || maxTransferBytes < PAGE_BYTES || maxTransferBytes % PAGE_BYTES !== 0) {
@@ -86,187 +85,195 @@ export class StorVsp {
     if (!Number.isInteger(maxInFlight) || maxInFlight < 1) {
       throw new UsageError('ERR_ARGUMENT', `${maxInFlight} requests under way is not 1 or more`);
     }
-    this.#options = { ...options, maxTransferBytes, maxInFlight, name };
+    if (!Number.isInteger(maxSubChannels) || maxSubChannels < 0 || maxSubChannels > MOST_SUB_CHANNELS) {
+      throw new UsageError('ERR_ARGUMENT', `${maxSubChannels} sub-channels is outside 0..${MOST_SUB_CHANNELS}`);
+    }
+    this.#options = { ...options, maxTransferBytes, maxInFlight, maxSubChannels, name };
   }
 
   /** Offers the controller to the guest. @throws UsageError `ERR_STATE` if it is offered already */
   start(): void {
-    if (this.#channel !== undefined) throw new UsageError('ERR_STATE', `${this.#options.name} is offered already`);
-    const { vmbus, instanceId, maxTransferBytes, maxInFlight, name } = this.#options;
-    const box = out<VmbServerChannel>();
-    requireSuccess(VmbChannelAllocate(createDeviceObject({ vmbus, name }), true, box), 'VmbChannelAllocate');
-    const channel = box.value;
-    requireSuccess(VmbChannelInitSetFriendlyName(channel, name), 'VmbChannelInitSetFriendlyName');
-    // One page more than the transfer: its data may begin and end inside pages. As many ranges as that has pages,
-    // because some senders describe each page by itself.
-    const pageCount = maxTransferBytes / PAGE_BYTES + 1;
-    requireSuccess(
-      VmbChannelInitSetMaximumExternalData(channel, pageCount * PAGE_BYTES, pageCount),
-      'VmbChannelInitSetMaximumExternalData',
-    );
-    requireSuccess(
-      VmbChannelInitSetProcessPacketCallbacks(channel, this.#processPacket, null),
-      'VmbChannelInitSetProcessPacketCallbacks',
-    );
-    const callbacks = VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT();
-    callbacks.EvtChannelOpened = this.#opened;
-    requireSuccess(VmbChannelInitSetStateChangeCallbacks(channel, callbacks), 'VmbChannelInitSetStateChangeCallbacks');
-    requireSuccess(
-      VmbServerChannelInitSetTargetInterfaceId(channel, ClassId.Scsi, instanceId),
-      'VmbServerChannelInitSetTargetInterfaceId',
-    );
-    VmbChannelSetTransactionQuota(channel, maxInFlight);
-    requireSuccess(VmbChannelEnable(channel), 'VmbChannelEnable');
-    VmbChannelStart(channel);
-    this.#channel = channel;
+    if (this.#primary !== undefined) throw new UsageError('ERR_STATE', `${this.#options.name} is offered already`);
+    const primary = this.#makeChannel(0);
+    primary.offer();
+    primary.run();
+    this.#primary = primary;
+    this.#stopWatching = this.#options.controller.watch((at) => this.#unitsChanged(at));
   }
 
-  /** Takes the offer back. Resolves when every request is answered and the channel is gone; the disks stay open. */
+  /** Takes the offers back. Resolves when every request is answered and the channels are gone; the disks stay open. */
   async stop(): Promise<void> {
-    const channel = this.#channel;
-    if (channel === undefined) return;
-    this.#channel = undefined;
-    await VmbChannelDisable(channel);
-    VmbChannelCleanup(channel);
+    const primary = this.#primary;
+    if (primary === undefined) return;
+    this.#primary = undefined;
+    this.#stopWatching?.();
+    await Promise.all([this.#removeSubChannels(), primary.stop()]);
   }
 
   inspect(): Record<string, unknown> {
     return {
       name: this.#options.name,
       instanceId: this.#options.instanceId,
-      isOffered: this.#channel !== undefined,
+      isOffered: this.#primary !== undefined,
       state: { ...this.#state },
+      subChannels: this.#subChannels.length,
       maxTransferBytes: this.#options.maxTransferBytes,
       maxInFlight: this.#options.maxInFlight,
-      inFlight: this.#inFlight,
-      requests: this.#requests,
-      refusedPackets: this.#refusedPackets,
-      bytesToGuest: this.#bytesToGuest,
-      bytesFromGuest: this.#bytesFromGuest,
+      ...this.#counters,
       units: this.#options.controller.inspect(),
     };
   }
 
-  /** Every open starts the protocol anew, whatever the last one came to. */
-  readonly #opened = (): number => {
-    this.#state = FIRST_STATE;
-    return STATUS_SUCCESS;
-  };
+  #makeChannel(subchannelIndex: number): StorChannel {
+    const { vmbus, controller, instanceId, maxTransferBytes, maxInFlight, name } = this.#options;
+    return new StorChannel({
+      vmbus,
+      controller,
+      instanceId,
+      subchannelIndex,
+      name: subchannelIndex === 0 ? name : `${name} (sub-channel ${subchannelIndex})`,
+      maxTransferBytes,
+      maxInFlight,
+      counters: this.#counters,
+      control: (channel, request) => this.#control(channel, request),
+      ...(subchannelIndex === 0 ? { opened: () => this.#startAnew(), closed: () => this.#primaryClosed() } : {}),
+    });
+  }
 
-  readonly #processPacket = (
-    _channel: unknown,
-    packet: VmbPacketCompletion,
-    buffer: Uint8Array,
-    bufferBytes: number,
-    flags: number,
-  ): void => {
-    const request = this.#idleRequests.pop() ?? this.#newRequest();
-    request.load(packet, buffer, bufferBytes);
-    if (!request.hasHeader) this.#refuse(request);
-    else if (request.operation === VstorOperation.ExecuteSrb && this.#state.at === 'ready') {
-      this.#executeSrb(request, (flags & VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA) !== 0);
-    } else this.#control(request);
-  };
+  /** Every open starts the protocol anew, whatever the last one came to. */
+  #startAnew(): void {
+    this.#state = FIRST_STATE;
+    if (this.#primary !== undefined) this.#primary.isReady = false;
+  }
+
+  /** Sub-channels live no longer than their primary; a reset of the guest looks like a close. */
+  async #primaryClosed(): Promise<void> {
+    this.#startAnew();
+    await this.#removeSubChannels();
+    this.#options.controller.nexusLost();
+  }
+
+  async #removeSubChannels(): Promise<void> {
+    const subChannels = this.#subChannels;
+    this.#subChannels = [];
+    await Promise.all(subChannels.map((channel) => channel.stop()));
+  }
+
+  /** Sub-channels that the guest may ask for: a bus before 2.4 has no way to tell it which is which. */
+  #maxSubChannelCount(version: number): number {
+    const { vmbus, maxSubChannels } = this.#options;
+    return version >= StorVersion.WIN8 && vmbus.bus.version >= VmbusVersion.WIN8 ? maxSubChannels : 0;
+  }
 
   /** Everything but I/O: the table of moves decides. */
-  #control(request: StorRequest): void {
-    const { next, status, withProperties } = step(this.#state, {
+  #control(channel: StorChannel, request: StorRequest): void {
+    const version = 'version' in this.#state ? this.#state.version : 0;
+    const event = {
       operation: request.operation,
       value: request.payloadValue,
-      maxSubChannelCount: 0,
-    });
+      maxSubChannelCount: this.#maxSubChannelCount(version),
+    };
+    const { next, status, action } = (channel.isSubChannel ? stepSubChannel : step)(this.#state, event);
     this.#state = next;
-    if (status !== STATUS_SUCCESS) this.#refusedPackets++;
-    const completionBytes =
-      withProperties === true
-        ? request.encodeProperties({
-            maxSubChannelCount: 0,
-            flags: 0,
-            maxTransferBytes: this.#options.maxTransferBytes,
-          })
-        : request.encodeStatus(status);
-    this.#complete(request, completionBytes);
-  }
-
-  #executeSrb(request: StorRequest, hasExternalData: boolean): void {
-    const { command } = request;
-    const isWhole = request.decodeCommand();
-    const offeredBytes = request.offeredBytes;
-    if (isWhole && offeredBytes > 0) {
-      const data = this.#dataOf(request, offeredBytes, hasExternalData);
-      if (data === 'later') {
-        this.#release(request);
+    switch (action?.do) {
+      case 'describe':
+        channel.answerProperties(request, this.#properties(version));
         return;
-      }
-      command.data = data;
+      case 'offerSubChannels':
+        // Channels are made at PASSIVE. The primary cannot close meanwhile: its packet is not answered yet.
+        this.#options.vmbus.scheduler.passive(() => {
+          channel.answerStatus(request, this.#offerSubChannels(action.count));
+        });
+        return;
+      case 'reset':
+        this.#reset(channel, request, action.scope);
+        return;
+      case 'letRun':
+        channel.isReady = true;
+        for (const subChannel of this.#subChannels) this.#letRun(subChannel);
+        break;
+      case undefined:
+        break;
     }
-    this.#inFlight++;
-    this.#requests++;
-    command.begin();
-    if (!isWhole || (offeredBytes > 0 && command.data === undefined)) command.refuse(SENSE.InvalidFieldInCdb);
-    else this.#options.controller.execute(command);
+    channel.answerStatus(request, status);
   }
 
-  /**
-   * Exactly the bytes that the guest offers, in its own pages.
-   * @returns `undefined` if it offers more than it describes or than we allow, or describes what is not its memory;
-   *   `later` if the memory is not there yet: the packet comes again
-   */
-  #dataOf(request: StorRequest, offeredBytes: number, hasExternalData: boolean): ScatterView | undefined | 'later' {
-    if (!hasExternalData || offeredBytes > this.#options.maxTransferBytes) return undefined;
-    const access = request.isWriteToDevice ? VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAG_READ_ONLY : 0;
-    const status = VmbChannelPacketGetExternalData(packetOf(request), access, this.#mdl as { value: Mdl });
-    if (status === STATUS_PENDING) return 'later';
-    const mdl = this.#mdl.value;
-    this.#mdl.value = undefined;
-    if (status !== STATUS_SUCCESS || mdl === undefined) return undefined;
+  #properties(version: number): Parameters<StorChannel['answerProperties']>[1] {
+    const maxSubChannelCount = this.#maxSubChannelCount(version);
+    return {
+      maxSubChannelCount,
+      flags: maxSubChannelCount > 0 ? STOR_PROPERTY_MULTI_CHANNEL : 0,
+      maxTransferBytes: this.#options.maxTransferBytes,
+    };
+  }
+
+  /** All of them or none. @returns the status of the answer */
+  #offerSubChannels(count: number): number {
     try {
-      const view = MmGetSystemAddressForMdlSafe(mdl);
-      if (view.byteLength === offeredBytes) return view;
-      return view.byteLength > offeredBytes ? view.slice(0, offeredBytes) : undefined;
+      for (let index = 1; index <= count; index++) {
+        const subChannel = this.#makeChannel(index);
+        this.#subChannels.push(subChannel);
+        subChannel.offer();
+        // Before the end of the initialisation it may be opened, and what is sent on it waits in its ring.
+        if (this.#state.at === 'ready') this.#letRun(subChannel);
+      }
+      return STATUS_SUCCESS;
     } catch (error) {
-      // A page that the guest does not have: its own request fails, nothing else.
-      if (error instanceof AddressError) return undefined;
-      throw error;
+      // The bus has no channel id left. Whatever else is wrong is a bug of ours.
+      if (!(error instanceof UsageError) || error.code !== 'ERR_RESOURCES') throw error;
+      void this.#removeSubChannels();
+      return STATUS_INSUFFICIENT_RESOURCES;
     }
   }
 
-  #finished(request: StorRequest): void {
-    const { command } = request;
-    this.#inFlight--;
-    if (request.isWriteToDevice) this.#bytesFromGuest += command.transferredBytes;
-    else this.#bytesToGuest += command.transferredBytes;
-    if (request.keepsSense && command.sense !== undefined) {
-      this.#options.controller.unitAt(command.path, command.target, command.lun)?.keepSense(command.sense);
+  #letRun(subChannel: StorChannel): void {
+    subChannel.isReady = true;
+    subChannel.run();
+  }
+
+  /** Answered when everything that was under way at the addresses in question has been answered, on any channel. */
+  #reset(channel: StorChannel, request: StorRequest, scope: ResetScope): void {
+    const { path, target, lun } = request.address;
+    const { controller } = this.#options;
+    const isMeant = (at: { path: number; target: number; lun: number }): boolean =>
+      scope === 'adapter' || (at.path === path && (scope === 'bus' || (at.target === target && at.lun === lun)));
+    const underWay = [this.#primary, ...this.#subChannels].flatMap(
+      (each) => each?.underWay((command: ScsiCommand) => isMeant(command)) ?? [],
+    );
+    new Barrier(underWay, () => {
+      for (const at of controller.units()) if (isMeant(at)) at.unit.reset();
+      channel.answerStatus(request, STATUS_SUCCESS);
+    });
+  }
+
+  /** A unit came or went. A guest that is not ready yet will look at all of them anyway. */
+  #unitsChanged(at: Required<ScsiAddress>): void {
+    if (this.#state.at !== 'ready') return;
+    for (const { path, target, lun, unit } of this.#options.controller.units()) {
+      if (path === at.path && target === at.target && lun !== at.lun) unit.lunsChanged();
     }
-    command.data = undefined;
-    this.#complete(request, request.encodeResult());
+    // One that speaks less than 4.2 does not know the message.
+    if (this.#state.version < StorVersion.WIN7) return;
+    if (this.#enumerating === 'no') this.#sendEnumerateBus(this.#state.version);
+    else this.#enumerating = 'again';
   }
 
-  /** Too short for a header, so nothing can be said but that. */
-  #refuse(request: StorRequest): void {
-    this.#refusedPackets++;
-    this.#complete(request, request.encodeStatus(STATUS_INVALID_DEVICE_REQUEST));
+  #sendEnumerateBus(version: number): void {
+    const packet = this.#primary === undefined ? null : VmbPacketAllocate(this.#primary.channel);
+    if (packet === null) return;
+    const bytes = new Uint8Array(vstorPacketBytes(version));
+    VstorHeader.write(bytes, 0, { operation: VstorOperation.EnumerateBus, flags: 0, status: 0 });
+    VmbPacketSetCompletionRoutine(packet, this.#enumerateBusSent);
+    this.#enumerating = 'sent';
+    // In-band, no completion wanted: Linux takes transaction id 0 for a word of the host's own.
+    if (VmbPacketSend(packet, bytes, bytes.length, null, 0) !== STATUS_SUCCESS) this.#enumerateBusSent(packet);
   }
 
-  #complete(request: StorRequest, completionBytes: number): void {
-    VmbChannelPacketComplete(packetOf(request), request.bytes, completionBytes);
-    this.#release(request);
-  }
-
-  #release(request: StorRequest): void {
-    request.packet = undefined;
-    this.#idleRequests.push(request);
-  }
-
-  #newRequest(): StorRequest {
-    const request = new StorRequest();
-    request.command.onDone = (_command: ScsiCommand) => this.#finished(request);
-    return request;
-  }
-}
-
-function packetOf(request: StorRequest): VmbPacketCompletion {
-  assert(request.packet !== undefined, 'a storage request in the pool is worked on');
-  return request.packet;
+  /** It is in the ring, or never will be. One at a time, so that a guest that does not read costs no more than that. */
+  readonly #enumerateBusSent = (packet: VmbPacket): void => {
+    VmbPacketFree(packet);
+    const isDue = this.#enumerating === 'again';
+    this.#enumerating = 'no';
+    if (isDue && this.#state.at === 'ready') this.#sendEnumerateBus(this.#state.version);
+  };
 }

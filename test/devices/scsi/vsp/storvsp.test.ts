@@ -6,6 +6,7 @@ import { ScriptedGuest } from '../scripted-guest.ts';
 import { type Storage, someStorage } from '../some-storage.ts';
 import { hex } from '../target/some-disk.ts';
 import {
+  addressed,
   BEGIN_INITIALIZATION,
   blocksCdb,
   CREATE_SUB_CHANNELS,
@@ -18,7 +19,9 @@ import {
   parseCompletion,
   QUERY_PROPERTIES,
   QUERY_PROTOCOL_VERSION,
+  RESET_ADAPTER,
   RESET_BUS,
+  RESET_LUN,
   srbPacket,
   vstorPacket,
 } from '../vstor-packets.ts';
@@ -60,7 +63,7 @@ describe('initialisation', () => {
     expect([begun, versioned, ended]).toEqual([completed, completed, completed]);
     expect(described).toEqual(
       Uint8Array.from([
-        ...hex('01 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00  00 00 10 00'),
+        ...hex('01 00 00 00  00 00 00 00  00 00 00 00  00 00 00 00  07 00 00 00  01 00 00 00  00 00 10 00'),
         ...new Uint8Array(36),
       ]),
     );
@@ -362,7 +365,7 @@ describe('bad input fails its own request, and the channel lives on:', () => {
     ['a completion in a data packet', vstorPacket(1), 0xc0000010],
     ['a fibre channel query', vstorPacket(12), 0xc0000010],
     ['initialisation once more', vstorPacket(BEGIN_INITIALIZATION), 0xc0000184],
-    ['sub-channels, of which none are offered', vstorPacket(CREATE_SUB_CHANNELS, 1), 0xc000000d],
+    ['more sub-channels than the properties allow', vstorPacket(CREATE_SUB_CHANNELS, 8), 0xc000000d],
   ])('%s', async (_what, packet, status) => {
     storage = await someStorage();
     const guest = await ScriptedGuest.ready(storage.guest);
@@ -540,18 +543,70 @@ describe('many requests', () => {
     await guest.close();
   });
 
-  test('are all answered before a bus reset matters: none is dropped', async () => {
+  test('are all answered before a bus reset is: none is dropped', async () => {
     storage = await someStorage({ gated: true });
     const store = storage.store as GatedBackend;
     const guest = await ScriptedGuest.ready(storage.guest);
     const [pfn] = storage.pages.allocate(1) as [number];
+    const answered: string[] = [];
 
-    const read = guest.sendPfns(readPage(), [pfn]);
-    const reset = parseCompletion(await guest.send(vstorPacket(RESET_BUS)));
+    const read = guest.sendPfns(readPage(), [pfn]).finally(() => answered.push('read'));
+    await storage.until(() => store.held.length === 1);
+    const reset = guest.send(vstorPacket(RESET_BUS)).finally(() => answered.push('reset'));
+    await storage.settle();
+    const answeredAtFirst = [...answered];
     store.release();
 
-    expect(reset).toMatchObject({ operation: 1, status: 0 });
+    expect(parseCompletion(await reset)).toMatchObject({ operation: 1, status: 0 });
     expect(parseCompletion(await read)).toEqual(goodSrb(PAGE));
+    expect([answeredAtFirst, answered]).toEqual([[], ['read', 'reset']]);
+    await guest.close();
+  });
+
+  test.each([
+    ['its own LUN', RESET_LUN, { lun: 0 }, true],
+    ['another LUN', RESET_LUN, { lun: 1 }, false],
+    ['another path', RESET_BUS, { path: 1 }, false],
+    ['the whole adapter', RESET_ADAPTER, { path: 1 }, true],
+  ])('and a reset of %s waits for a read at 0:0:0 or does not', async (_what, operation, address, isWaiting) => {
+    storage = await someStorage({ gated: true });
+    const store = storage.store as GatedBackend;
+    const guest = await ScriptedGuest.ready(storage.guest);
+    const [pfn] = storage.pages.allocate(1) as [number];
+    const reading = guest.sendPfns(readPage(), [pfn]);
+    await storage.until(() => store.held.length === 1);
+    let isAnswered = false;
+
+    const reset = guest.send(addressed(vstorPacket(operation), address)).finally(() => {
+      isAnswered = true;
+    });
+    await storage.settle();
+    const wasAnswered = isAnswered;
+    store.release();
+    await Promise.all([reading, reset]);
+
+    expect(wasAnswered).toBe(!isWaiting);
+    await guest.close();
+  });
+
+  test('that come after a reset do not hold it up', async () => {
+    storage = await someStorage({ gated: true });
+    const store = storage.store as GatedBackend;
+    const guest = await ScriptedGuest.ready(storage.guest);
+    const [first, second] = storage.pages.allocate(2) as [number, number];
+    const before = guest.sendPfns(readPage(), [first]);
+    await storage.until(() => store.held.length === 1);
+
+    const reset = guest.send(vstorPacket(RESET_BUS));
+    const after = guest.sendPfns(readPage(), [second]);
+    await storage.until(() => store.held.length === 2);
+    store.release(0);
+
+    expect(parseCompletion(await reset).status).toBe(0);
+    expect(parseCompletion(await before)).toEqual(goodSrb(PAGE));
+    expect(store.held).toHaveLength(1);
+    store.release();
+    await after;
     await guest.close();
   });
 });
