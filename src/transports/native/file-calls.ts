@@ -1,0 +1,76 @@
+/**
+ * What Node cannot do with a file: give space back without changing its length, and lock it against other processes.
+ *
+ * Source: Linux man pages fallocate(2) (FALLOC_FL_PUNCH_HOLE), flock(2); `linux/falloc.h`, glibc `sys/file.h`.
+ */
+import { SystemError } from '../../errors.ts';
+import { type Koffi, loadKoffi, type NativeFunction } from './koffi.ts';
+import { Errno, errnoName } from './libc.ts';
+
+const FALLOC_FL_KEEP_SIZE = 0x1;
+const FALLOC_FL_PUNCH_HOLE = 0x2;
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+/** A call on libuv's thread pool; koffi takes `errno` along to the callback. Source: koffi 3, page "Asynchronous calls". */
+interface AsyncFunction extends NativeFunction {
+  async(fd: number, mode: number, offset: number, length: number, done: (error: unknown, result: number) => void): void;
+}
+
+export class FileCalls {
+  readonly #koffi: Koffi;
+  readonly #fallocate: AsyncFunction;
+  readonly #flock: NativeFunction;
+
+  /** @throws SystemError `ERR_TRANSPORT` on another system than 64-bit Linux on x86, or without koffi */
+  static async load(): Promise<FileCalls> {
+    if (process.platform !== 'linux' || process.arch !== 'x64') {
+      throw new SystemError(
+        'ERR_TRANSPORT',
+        `system calls are declared for linux x64; this is ${process.platform} ${process.arch}`,
+      );
+    }
+    return new FileCalls(await loadKoffi());
+  }
+
+  constructor(koffi: Koffi) {
+    const c = koffi.load(null);
+    this.#koffi = koffi;
+    this.#fallocate = c.func('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']) as AsyncFunction;
+    this.#flock = c.func('flock', 'int', ['int', 'int']);
+  }
+
+  /**
+   * Gives the space of a range back; it reads as zeros from then on, and the file stays as long as it is.
+   * @throws (rejects) SystemError whose cause has the `code`: EOPNOTSUPP where the file system makes no holes
+   */
+  punchHole(fd: number, offsetBytes: number, byteCount: number): Promise<void> {
+    return new Promise((done, fail) => {
+      const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+      this.#fallocate.async(fd, mode, offsetBytes, byteCount, (error, result) => {
+        if (error === null && result === 0) done();
+        else fail(failed('fallocate', this.#koffi.errno(), error));
+      });
+    });
+  }
+
+  /**
+   * Takes a lock for as long as the descriptor (and every copy of it) is open. Only those who ask for it heed it.
+   * @param isExclusive nobody else may hold it; otherwise others may share it
+   * @returns false if somebody holds it in a way that does not go with this
+   * @throws SystemError `ERR_TRANSPORT` where files cannot be locked
+   */
+  tryLock(fd: number, isExclusive: boolean): boolean {
+    if (this.#flock(fd, (isExclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) === 0) return true;
+    const errno = this.#koffi.errno();
+    if (errno === Errno.EAGAIN) return false;
+    throw failed('flock', errno, null);
+  }
+}
+
+function failed(call: string, errno: number, error: unknown): SystemError {
+  const code = errnoName(errno);
+  const cause = error ?? Object.assign(new Error(`${call}: ${code}`), { errno, code });
+  return new SystemError('ERR_TRANSPORT', `${call} failed: ${code}`, { cause });
+}
