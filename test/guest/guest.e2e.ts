@@ -98,7 +98,7 @@ function describeGuest(series: string, scenarios: readonly string[], more: (gues
 }
 
 function describeDisk(guest: () => GuestRun, scenario: string, cpus: number): void {
-  describe(`with ${cpus} processors`, () => {
+  describe(`with ${cpus} ${cpus === 1 ? 'processor' : 'processors'}`, () => {
     test('finds the bus, our controller by its class, and a disk that it mounts and checks', () => {
       const console = guest().console(scenario);
 
@@ -134,7 +134,7 @@ function describeDisk(guest: () => GuestRun, scenario: string, cpus: number): vo
         'sent OpenChannelResult',
       );
       expect(notes).not.toContain('dropped');
-      expect(notes).not.toContain('fault');
+      expect(notes).not.toContain('disk fault');
     });
 
     test('leaves a whole file system with what it wrote, seen from outside', () => {

@@ -53,7 +53,8 @@ export async function probeKvm(): Promise<KvmReport> {
 
 type Finding = Omit<KvmReport, 'extension'>;
 
-async function probeDevice(libc: Libc, extension: KvmReport['extension']): Promise<Finding> {
+/** For `probeKvm`, with the system calls and the processor given. */
+export async function probeDevice(libc: Libc, extension: KvmReport['extension']): Promise<Finding> {
   let fd: number;
   try {
     fd = libc.open(KVM_DEVICE);

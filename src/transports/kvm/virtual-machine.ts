@@ -13,6 +13,7 @@ import { Libc, type NativeMapping } from '../native/index.ts';
 import { KvmHostEnvironment } from './host-environment.ts';
 import { SharedBell } from './machine/bell.ts';
 import { type BootImage, loadKernel } from './machine/boot-loader.ts';
+import { parseBzImage } from './machine/bzimage.ts';
 import { ExitMailbox } from './machine/exit-mailbox.ts';
 import { GuestRam } from './machine/guest-ram.ts';
 import { HypervRegisters } from './machine/hyperv-registers.ts';
@@ -90,6 +91,7 @@ export async function bootVirtualMachine(options: BootOptions): Promise<VirtualM
   }
   const memoryBytes = options.memoryBytes ?? 256 * MIB;
   checkMemoryBytes(memoryBytes);
+  parseBzImage(image.kernel);
   const libc = await Libc.load();
   const kvmFd = openKvm(libc);
   const ram = libc.mapAnonymous(memoryBytes);

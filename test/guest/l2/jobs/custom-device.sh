@@ -4,8 +4,8 @@ load_bus
 load_disk
 load uio uio_hv_generic
 echo "b7f3a1c2-5d64-4e0f-9a38-c0ffee000001" >/sys/bus/vmbus/drivers/uio_hv_generic/new_id
-await 20 test -c /dev/uio0
-await 20 test -b /dev/sda
+await 60 test -c /dev/uio0
+await 60 test -b /dev/sda
 ring_bytes=$(cat /sys/class/uio/uio0/maps/map0/size)
 echo "GUEST: rings $ring_bytes"
 ring-tool /dev/uio0 $ring_bytes ping "hello device"

@@ -2,7 +2,7 @@
 dmesg -n 7
 load_bus
 load_disk
-await 20 test -b /dev/sda
+await 60 test -b /dev/sda
 for device in /sys/bus/vmbus/devices/*; do
   echo "GUEST: device $(basename $device) class $(cat $device/class_id) driver $(basename "$(readlink $device/driver)")"
   for channel in $device/channels/*; do

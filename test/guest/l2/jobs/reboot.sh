@@ -2,7 +2,7 @@
 dmesg -n 7
 load_bus
 load_disk
-await 20 test -b /dev/sda
+await 60 test -b /dev/sda
 mount -t ext4 /dev/sda /mnt
 if [ -f /mnt/booted.txt ]; then
   echo "GUEST: second boot, found: $(cat /mnt/booted.txt)"
@@ -14,6 +14,6 @@ else
   rmmod hv_storvsc && rmmod hv_vmbus && echo "GUEST: bus unloaded"
   load_bus
   load hv_storvsc
-  await 20 test -b /dev/sda && echo "GUEST: bus loaded again"
+  await 60 test -b /dev/sda && echo "GUEST: bus loaded again"
   reboot -f
 fi
