@@ -30,6 +30,9 @@ export interface KillRound {
   readonly noticedMs: number;
 }
 
+/** The steady guest shall notice if it is not served, not keep the processor busy. */
+const STEADY_PAUSE_MS = 2;
+
 /** Kills guests of this host. @returns what the host saw, and how much its steady guest got done meanwhile */
 export async function killGuests(options: KillOptions): Promise<{ rounds: KillRound[]; steadyCompletions: number }> {
   const random = randomFrom(options.seed);
@@ -42,7 +45,7 @@ export async function killGuests(options: KillOptions): Promise<{ rounds: KillRo
     onGuest: ({ environment }) => {
       if (isSteady) {
         // The first guest is this process itself.
-        const load = startHostLoad(environment);
+        const load = startHostLoad(environment, { pauseMs: STEADY_PAUSE_MS });
         void load.lost.then(() => load.stop());
         return;
       }
@@ -53,13 +56,13 @@ export async function killGuests(options: KillOptions): Promise<{ rounds: KillRo
         killedMs = performance.now();
         victim?.kill('SIGKILL');
       };
-      const load = startHostLoad(environment, strike);
+      const load = startHostLoad(environment, { onProgress: strike });
       strike();
       arrived(load.lost.then(() => settle(load, performance.now() - killedMs)));
     },
   });
   const connection = await connectShm(options.url, { pageCount: 1024 });
-  const steady = await startGuestLoad(connection.environment);
+  const steady = await startGuestLoad(connection.environment, { pauseMs: STEADY_PAUSE_MS });
   isSteady = false;
   for (let round = 0; round < options.rounds; round++) {
     afterPackets = killPoint(random);
@@ -93,7 +96,7 @@ export async function killHosts(options: KillOptions): Promise<KillRound[]> {
       killedMs = performance.now();
       victim.kill('SIGKILL');
     };
-    const load = await startGuestLoad(connection.environment, strike);
+    const load = await startGuestLoad(connection.environment, { onProgress: strike });
     strike();
     await Promise.race([load.lost, failure]);
     rounds.push(await settle(load, performance.now() - killedMs));

@@ -2,7 +2,13 @@
  * Load for the kill tests: both ends of one channel keep transactions under way in both directions, and count how each
  * of them ends. Whatever happens to the other end, every transaction must end exactly once.
  */
-import { type GuestEnvironment, GuestVmbus, type HostEnvironment, HostVmbus } from '../../src/channel/index.ts';
+import {
+  type GuestEnvironment,
+  GuestVmbus,
+  type HostEnvironment,
+  HostVmbus,
+  type Scheduler,
+} from '../../src/channel/index.ts';
 import {
   createDeviceObject,
   type DeviceObject,
@@ -56,6 +62,13 @@ export class Ledger {
   }
 }
 
+export interface LoadOptions {
+  /** Called for each packet that came and each transaction that ended. */
+  readonly onProgress?: () => void;
+  /** Time between the end of a transaction and the next one in its place, milliseconds; 0 for as fast as it goes. */
+  readonly pauseMs?: number;
+}
+
 /** One end under load. */
 export interface Load {
   readonly ledger: Ledger;
@@ -68,7 +81,7 @@ export interface Load {
 }
 
 /** The guest's end: connects, opens the channel, sends pages by number. */
-export async function startGuestLoad(environment: GuestEnvironment, onProgress: () => void = () => {}): Promise<Load> {
+export async function startGuestLoad(environment: GuestEnvironment, options: LoadOptions = {}): Promise<Load> {
   const lost = someday();
   const vmbus = new GuestVmbus(environment, { events: { lost: (reason) => lost.resolve(reason) } });
   await vmbus.connect();
@@ -78,13 +91,13 @@ export async function startGuestLoad(environment: GuestEnvironment, onProgress: 
   const pfns = vmbus.pages.allocate(OUTSTANDING);
   const inline = new Uint8Array(16);
   const flags = VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION;
-  return startLoad(channel.value, lost.promise, onProgress, (packet, slot) =>
+  return startLoad(channel.value, lost.promise, environment.scheduler, options, (packet, slot) =>
     VmbPacketSendWithExternalPfns(packet, inline, inline.length, pfns.slice(slot, slot + 1), 1, flags),
   );
 }
 
 /** The host's end: offers the channel, writes into the pages it is given, sends packets of its own. */
-export function startHostLoad(environment: HostEnvironment, onProgress: () => void = () => {}): Load {
+export function startHostLoad(environment: HostEnvironment, options: LoadOptions = {}): Load {
   const lost = someday();
   const vmbus = new HostVmbus(environment, { events: { lost: (reason) => lost.resolve(reason) } });
   const channel = out<VmbServerChannel>();
@@ -92,7 +105,7 @@ export function startHostLoad(environment: HostEnvironment, onProgress: () => vo
   VmbChannelAllocate(device, true, channel);
   VmbServerChannelInitSetTargetInterfaceId(channel.value, INTERFACE_ID, INSTANCE_ID);
   const inline = new Uint8Array(24);
-  const load = startLoad(channel.value, lost.promise, onProgress, (packet) =>
+  const load = startLoad(channel.value, lost.promise, environment.scheduler, options, (packet) =>
     VmbPacketSend(packet, inline, inline.length, null, VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION),
   );
   VmbChannelStart(channel.value);
@@ -111,7 +124,8 @@ function someday(): { promise: Promise<string>; resolve: (reason: string) => voi
 function startLoad(
   channel: VmbChannel,
   lost: Promise<string>,
-  onProgress: () => void,
+  scheduler: Scheduler,
+  { onProgress = () => {}, pauseMs = 0 }: LoadOptions,
   send: (packet: VmbPacket, slot: number) => number,
 ): Load {
   const ledger = new Ledger();
@@ -147,6 +161,13 @@ function startLoad(
     state.isUnderWay = false;
     ledger.failed++;
   };
+  const again = (packet: VmbPacket, state: { slot: number; isUnderWay: boolean }): void => {
+    const next = (): void => {
+      if (isRunning) start(packet, state);
+    };
+    if (pauseMs > 0) scheduler.timer(pauseMs, next);
+    else next();
+  };
   const packets = slots.map((state) => {
     const packet = VmbPacketAllocate(channel);
     if (packet === null) throw new Error('no packet for the load');
@@ -156,7 +177,7 @@ function startLoad(
       if (status === STATUS_SUCCESS) ledger.succeeded++;
       else ledger.failed++;
       onProgress();
-      if (isRunning && status === STATUS_SUCCESS) start(packet, state);
+      if (status === STATUS_SUCCESS) again(packet, state);
     });
     return { packet, state };
   });

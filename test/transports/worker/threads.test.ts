@@ -99,8 +99,10 @@ test.each([false, true])(
     const host = openWorkerHost(link.host);
     let worker: Worker | undefined;
     let left = 2000;
-    const load = startHostLoad(host.environment, () => {
-      if (left-- === 0) void worker?.terminate();
+    const load = startHostLoad(host.environment, {
+      onProgress: () => {
+        if (left-- === 0) void worker?.terminate();
+      },
     });
     worker = new Worker(compiled.urlOf(LOAD_WORKER), {
       workerData: { end: link.guest, isDedicated },
