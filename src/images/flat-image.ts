@@ -1,9 +1,14 @@
 /** Disks whose byte n is byte n of the file: raw files, block devices, VHD fixed. */
-import { BackendError, BackendFault, checkRange } from '../devices/scsi/block-backend.ts';
+import {
+  BackendError,
+  BackendFault,
+  checkRange,
+  type DiscardingBackend,
+  type Extent,
+} from '../devices/scsi/block-backend.ts';
 import type { ScatterView } from '../memory/scatter-view.ts';
 import { type BackingFile, writeZeros, zeroRange } from './backing-file.ts';
 import { CallCount } from './call-count.ts';
-import type { DiscardingBackend, Extent } from './discarding-backend.ts';
 
 export interface FlatShape {
   /** Bytes of the file that are the disk's, from its start; the disk may end in a block that is partly padding. */

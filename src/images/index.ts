@@ -1,8 +1,8 @@
+export { canDiscard, type DiscardingBackend, type Extent } from '../devices/scsi/block-backend.ts';
 export { type BackingFile, readBytes, writeZeros, zeroBuffers, zeroRange } from './backing-file.ts';
 export { blockDeviceFacts, deviceName } from './block-device.ts';
 export { crc32c } from './crc32c.ts';
 export { type DetectedFormat, detectFormat, IMAGE_FORMATS, type ImageFormat } from './detect-format.ts';
-export { canDiscard, type DiscardingBackend, type Extent } from './discarding-backend.ts';
 export { type FaultRule, type FaultyCall, parseFaultRule } from './faults/fault-rule.ts';
 export { FaultyBackend, type FaultyBackendOptions } from './faults/faulty-backend.ts';
 export { FlatImage } from './flat-image.ts';

@@ -1,9 +1,9 @@
 /** One way into all formats. */
 import { lstat } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { DiscardingBackend } from '../devices/scsi/block-backend.ts';
 import { UsageError } from '../errors.ts';
 import { detectFormat, type ImageFormat } from './detect-format.ts';
-import type { DiscardingBackend } from './discarding-backend.ts';
 import { ImageError } from './image-error.ts';
 import type { PunchHole } from './node-file.ts';
 import { createOverlay } from './overlay/create.ts';

@@ -1,7 +1,7 @@
 /** A disk as an array of bytes, and random commands that a real one must carry out the same way. */
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { DiscardingBackend } from '../../src/images/discarding-backend.ts';
+import type { DiscardingBackend } from '../../src/devices/scsi/block-backend.ts';
 import { ScatterView } from '../../src/memory/scatter-view.ts';
 
 export type DiskCommand =

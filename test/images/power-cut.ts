@@ -3,7 +3,7 @@
  * cleanly, and each block reads as it was at the last completed flush or as some later write left it, nothing else.
  */
 import fc from 'fast-check';
-import type { DiscardingBackend } from '../../src/images/discarding-backend.ts';
+import type { DiscardingBackend } from '../../src/devices/scsi/block-backend.ts';
 import { seededRandom } from '../../src/images/faults/random.ts';
 import { type DiskCommand, pattern, readAll, scattered } from './disk-model.ts';
 import type { JournalFile, SparseBytes } from './journal-file.ts';

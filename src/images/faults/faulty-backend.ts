@@ -1,8 +1,15 @@
 /** Any store, made worse: errors, delays and torn writes by rule, the same ones for the same seed and calls. */
-import { BackendError, BackendFault, type BlockBackend, checkRange } from '../../devices/scsi/block-backend.ts';
+import {
+  BackendError,
+  BackendFault,
+  type BlockBackend,
+  canDiscard,
+  checkRange,
+  type DiscardingBackend,
+  type Extent,
+} from '../../devices/scsi/block-backend.ts';
 import { ScatterView } from '../../memory/scatter-view.ts';
 import { zeroBuffers } from '../backing-file.ts';
-import { canDiscard, type DiscardingBackend, type Extent } from '../discarding-backend.ts';
 import { writeZerosBlockwise } from '../zero-writes.ts';
 import { checkFaultRule, type FaultRule, type FaultyCall } from './fault-rule.ts';
 import { seededRandom } from './random.ts';

@@ -4,12 +4,19 @@
  * On stable storage, in this order: the bytes of clusters, then the states that make them count. `flush` does both; what
  * was written but not flushed is found again after a clean end or not at all after a cut, never half.
  */
-import { BackendError, BackendFault, type BlockBackend, checkRange } from '../../devices/scsi/block-backend.ts';
+import {
+  BackendError,
+  BackendFault,
+  type BlockBackend,
+  canDiscard,
+  checkRange,
+  type DiscardingBackend,
+  type Extent,
+} from '../../devices/scsi/block-backend.ts';
 import { UsageError } from '../../errors.ts';
 import { ScatterView } from '../../memory/scatter-view.ts';
 import { type BackingFile, zeroBuffers, zeroRange } from '../backing-file.ts';
 import { CallCount, settle } from '../call-count.ts';
-import { canDiscard, type DiscardingBackend, type Extent } from '../discarding-backend.ts';
 import { GroupCommit } from '../group-commit.ts';
 import { openNodeFile, type PunchHole } from '../node-file.ts';
 import { RangeLocks } from '../range-locks.ts';

@@ -8,12 +8,17 @@
  * it. Section numbers are those of [MS-VHDX].
  */
 import { randomUUID } from 'node:crypto';
-import { BackendError, BackendFault, checkRange } from '../../devices/scsi/block-backend.ts';
+import {
+  BackendError,
+  BackendFault,
+  checkRange,
+  type DiscardingBackend,
+  type Extent,
+} from '../../devices/scsi/block-backend.ts';
 import type { ScatterView } from '../../memory/scatter-view.ts';
 import { ZERO_GUID } from '../../wire/guid.ts';
 import { type BackingFile, writeZeros, zeroBuffers, zeroRange } from '../backing-file.ts';
 import { CallCount, settle } from '../call-count.ts';
-import type { DiscardingBackend, Extent } from '../discarding-backend.ts';
 import { GroupCommit } from '../group-commit.ts';
 import { RangeLocks } from '../range-locks.ts';
 import { writeZerosBlockwise } from '../zero-writes.ts';
