@@ -1,11 +1,14 @@
 /** Two real processes. Slower than the other tests; the long runs are in `npm run soak`. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { exchangeAcrossProcesses } from '../../soak/across-processes.ts';
 import { type Compiled, compile } from '../../soak/compiled.ts';
 import { type KillRound, killGuests, killHosts } from '../../soak/kill-rounds.ts';
 import { until } from '../until.ts';
 import { type SomeSocket, someSocket } from './some-socket.ts';
+
+// Processes and threads start slowly on a busy machine; a hang still fails.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const EXCHANGE_PROCESS = 'test/soak/peers/exchange-process.ts';
 const KILL_GUEST = 'test/soak/peers/kill-guest.ts';

@@ -1,11 +1,14 @@
 /** Two real threads. Slower than the other tests; the long runs are in `npm run soak`. */
 import { Worker } from 'node:worker_threads';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { GuestMemory } from '../../../src/memory/index.ts';
 import { createWorkerLink, openWorkerHost } from '../../../src/transports/worker/index.ts';
 import { exchangeAcrossWorkers } from '../../soak/across-workers.ts';
 import { type Compiled, compile } from '../../soak/compiled.ts';
 import { startHostLoad } from '../../soak/load.ts';
+
+// Processes and threads start slowly on a busy machine; a hang still fails.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const EXCHANGE_WORKER = 'test/soak/peers/exchange-worker.ts';
 const LOAD_WORKER = 'test/soak/peers/load-worker.ts';
