@@ -16,7 +16,17 @@ const BOOT_TIMEOUT_MS = 180_000;
 /** What both kernels run. */
 const COMMON = ['versions', 'disk-two', 'reboot', 'panic', 'panic-without-bus'] as const;
 /** Before 6.10, `uio_hv_generic` takes only channels with a monitor page, which this machine does not poll. */
-const NEWER = ['bare-four', 'disk', 'hot-plug', 'custom-device', 'rescind', 'stop', 'abandon', 'command-line'] as const;
+const NEWER = [
+  'bare-four',
+  'disk',
+  'hot-plug',
+  'hot-unit',
+  'custom-device',
+  'rescind',
+  'stop',
+  'abandon',
+  'command-line',
+] as const;
 
 /** The given lines, in this order, with others in between. */
 function inOrder(text: string, ...lines: readonly string[]): void {
@@ -137,6 +147,16 @@ function describeDisk(guest: () => GuestRun, scenario: string, cpus: number): vo
       expect(notes).not.toContain('disk fault');
     });
 
+    test('moves packets on a channel per processor', () => {
+      const lines =
+        guest()
+          .console(scenario)
+          .match(/GUEST: channel \d+ number \d+ interrupts [1-9]\d*/g) ?? [];
+
+      const numbers = lines.map((line) => Number(/number (\d+)/.exec(line)?.[1])).sort();
+      expect(numbers).toEqual([...Array(cpus).keys()]);
+    });
+
     test('leaves a whole file system with what it wrote, seen from outside', () => {
       const disk = new DiskInspection(join(guest().results, scenario, 'disk.img'));
 
@@ -158,7 +178,7 @@ describeGuest('6.12', [...COMMON, ...NEWER], (guest) => {
     expect(guest().result('bare-four').exit).toMatchObject({ reason: 'power-off', boots: 1 });
   });
 
-  test('sees a disk that is added while it runs, uses it, and sees it go', () => {
+  test('sees a controller with a disk that is added while it runs, uses it, and sees it go', () => {
     inOrder(
       guest().console('hot-plug'),
       'GUEST: the second disk is here',
@@ -174,6 +194,21 @@ describeGuest('6.12', [...COMMON, ...NEWER], (guest) => {
       'the second disk is gone',
       'received RelIdReleased',
     );
+  });
+
+  test('sees a disk that is added to its controller, and sees it go while it reads from it', () => {
+    const console = guest().console('hot-unit');
+
+    inOrder(
+      console,
+      'GUEST: the second disk is here',
+      'GUEST: both disks are the same',
+      'GUEST: remove it',
+      'GUEST: the second disk is gone',
+      'GUEST: first disk: random.bin: OK',
+    );
+    expect(console).toContain('GUEST: reading has ended');
+    expect(guest().result('hot-unit').exit?.reason).toBe('power-off');
   });
 
   test('drives a device of our own from user space', () => {

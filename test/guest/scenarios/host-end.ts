@@ -30,6 +30,7 @@ export function noteBus(
 }
 
 export interface ScenarioDisk {
+  readonly controller: ScsiController;
   /** Offers the disk on a controller of its own. */
   offer(vmbus: HostVmbus): StorVsp;
   close(): Promise<void>;
@@ -46,7 +47,7 @@ export async function copyDisk(
   copyFileSync(context.diskImage, path);
   const disk = await openDisk(context, path, false, name, instanceId);
   return {
-    offer: disk.offer,
+    ...disk,
     close: async () => {
       await disk.close();
       if (!isResult) rmSync(path);
@@ -71,6 +72,7 @@ async function openDisk(
   controller.attach(new DiskUnit(await openFileBackend(path, { readOnly }), { onFault }));
   let vsp: StorVsp | undefined;
   return {
+    controller,
     offer: (vmbus) => {
       vsp = new StorVsp({ vmbus, controller, instanceId, name });
       vsp.start();
@@ -87,4 +89,9 @@ async function openDisk(
 function nameOf(message: Uint8Array): string {
   const type = new DataView(message.buffer, message.byteOffset, message.byteLength).getUint32(0, true);
   return findMessage(type)?.name ?? `message ${type}`;
+}
+
+/** The plan's image once more, as a unit that nobody has attached yet. */
+export async function openUnit(context: ScenarioContext): Promise<DiskUnit> {
+  return new DiskUnit(await openFileBackend(context.diskImage, { readOnly: true, identity: 'a second unit' }));
 }

@@ -5,6 +5,7 @@ import { commandLine } from './command-line.ts';
 import { customDevice } from './custom-device.ts';
 import { disk, diskTwo } from './disk.ts';
 import { hotPlug } from './hot-plug.ts';
+import { hotUnit } from './hot-unit.ts';
 import { panic, panicWithoutBus } from './panic.ts';
 import { reboot } from './reboot.ts';
 import { rescind } from './rescind.ts';
@@ -19,6 +20,7 @@ export const SCENARIOS: readonly Scenario[] = [
   disk,
   diskTwo,
   hotPlug,
+  hotUnit,
   customDevice,
   rescind,
   reboot,
