@@ -2,8 +2,10 @@
 import { Command, Option } from 'commander';
 import type { ScsiDisk } from '../devices/scsi/index.ts';
 import { type AttachedDisk, diskOption, withDisk } from './attach-guest.ts';
+import type { DiskPlace } from './disk-spec.ts';
 import { allocateSlots, type TransferSlot } from './disk-transfer.ts';
 import { CommandError, ExitCode } from './exit.ts';
+import { interruptible } from './interruption.ts';
 import { formatBytes, formatCount, parseSize, parseTime, wholeNumber } from './quantity.ts';
 
 const PATTERNS = ['read', 'randread', 'write', 'randwrite'] as const;
@@ -14,7 +16,7 @@ interface BenchOptions {
   readonly bs: number;
   readonly depth: number;
   readonly time: number;
-  readonly disk: number;
+  readonly disk: DiskPlace;
   readonly seed: number;
   readonly json: boolean;
 }
@@ -61,7 +63,7 @@ async function bench(path: string, options: BenchOptions): Promise<void> {
   const report = await withDisk(
     path,
     { disk: options.disk, outstanding: options.depth, pagesPerTransfer },
-    (attached) => measure(attached, options),
+    (attached) => interruptible((signal) => measure(attached, options, signal)),
   );
   process.stdout.write(
     options.json
@@ -70,7 +72,8 @@ async function bench(path: string, options: BenchOptions): Promise<void> {
   );
 }
 
-async function measure({ vmbus, disk }: AttachedDisk, options: BenchOptions): Promise<BenchReport> {
+/** @param stop ends it early; the report is of what was done until then */
+async function measure({ vmbus, disk }: AttachedDisk, options: BenchOptions, stop: AbortSignal): Promise<BenchReport> {
   if (options.bs % disk.blockBytes !== 0) {
     throw new CommandError(
       ExitCode.WrongUsage,
@@ -90,7 +93,7 @@ async function measure({ vmbus, disk }: AttachedDisk, options: BenchOptions): Pr
   const until = started + options.time;
 
   const worker = async (slot: TransferSlot): Promise<void> => {
-    for (let begun = performance.now(); begun < until; ) {
+    for (let begun = performance.now(); begun < until && !stop.aborted; ) {
       await (isWrite ? disk.write(pick(), blockCount, slot.pfns) : disk.read(pick(), blockCount, slot.pfns));
       const ended = performance.now();
       samples.add((ended - begun) * 1000);

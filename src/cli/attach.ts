@@ -6,6 +6,8 @@ import { Command } from 'commander';
 import type { ScatterView } from '../memory/index.ts';
 import { benchCommand } from './attach-bench.ts';
 import { type AttachedDisk, type DiskChoice, diskOption, withDisk } from './attach-guest.ts';
+import { nbdCommand } from './attach-nbd.ts';
+import type { DiskPlace } from './disk-spec.ts';
 import {
   allocateSlots,
   type BlockRange,
@@ -15,6 +17,7 @@ import {
   writeBlocks,
 } from './disk-transfer.ts';
 import { CommandError, ExitCode } from './exit.ts';
+import { interruptible } from './interruption.ts';
 import { listOffers } from './ls.ts';
 import { createProgress } from './progress.ts';
 import { formatBytes, wholeNumber } from './quantity.ts';
@@ -23,25 +26,33 @@ import { SourceReader } from './source-reader.ts';
 const PLAN: TransferPlan = { outstanding: 16, pagesPerTransfer: 256 };
 
 export interface DiskOption {
-  readonly disk: number;
+  readonly disk: DiskPlace;
 }
 
 /**
- * `attach PATH read 0 8` is how a person says it; commander wants the action first.
+ * `attach PATH read 0 8` is how a person says it, and `attach PATH --nbd SOCKET`; commander wants the action first.
  * @returns the same words with the action in front of the path
  */
 export function actionFirst(args: readonly string[]): readonly string[] {
   const [command, path, action, ...rest] = args;
-  const isAction = action !== undefined && ACTIONS.includes(action);
-  return command === 'attach' && path !== undefined && isAction ? [command, action, path, ...rest] : args;
+  if (command !== 'attach' || path === undefined || action === undefined) return args;
+  if (ACTIONS.includes(action)) return [command, action, path, ...rest];
+  const at = args.findIndex((word) => word === '--nbd' || word.startsWith('--nbd='));
+  if (at < 2) return args;
+  const [, socket] = (args[at] as string).split(/=(.*)/s);
+  const others = args.slice(2, at);
+  if (socket !== undefined) return [command, 'nbd', path, socket, ...others, ...args.slice(at + 1)];
+  return [command, 'nbd', path, ...args.slice(at + 1, at + 2), ...others, ...args.slice(at + 2)];
 }
 
-const ACTIONS = ['ls', 'read', 'write', 'copy', 'bench'];
+const ACTIONS = ['ls', 'read', 'write', 'copy', 'bench', 'nbd'];
 
 export function attachCommand(): Command {
   const path = ['<path>', "the host's socket"] as const;
   const attach = new Command('attach')
-    .description('be a guest of a host and use its disk: vmbus attach PATH read | write | copy | bench | ls')
+    .description(
+      'be a guest of a host and use its disk: vmbus attach PATH read | write | copy | bench | ls | --nbd SOCKET',
+    )
     .addHelpText('before', 'Example: vmbus attach /run/user/1000/vmbus/disk.sock read 0 8 > first-8-blocks\n');
   attach
     .command('ls')
@@ -73,20 +84,23 @@ export function attachCommand(): Command {
     .addOption(diskOption())
     .action(copy);
   attach.addCommand(benchCommand());
+  attach.addCommand(nbdCommand());
   return attach;
 }
 
 async function read(path: string, lba: number, blockCount: number, { disk }: DiskOption): Promise<void> {
   await withDisk(path, choiceOf(disk), async (attached) => {
     checkRange(attached, { lba, blockCount });
-    await readBlocks(attached.disk, slotsFor(attached), { lba, blockCount }, writeToStdout);
+    await interruptible((signal) =>
+      readBlocks(attached.disk, slotsFor(attached), { lba, blockCount }, writeToStdout, signal),
+    );
   });
 }
 
 async function write(path: string, lba: number, { disk }: DiskOption): Promise<void> {
   await withDisk(path, choiceOf(disk), async (attached) => {
     const source = new SourceReader(process.stdin);
-    const bytes = await writeFromSource(attached, source, lba, () => {});
+    const bytes = await interruptible((signal) => writeFromSource(attached, source, { firstLba: lba, signal }));
     process.stderr.write(`vmbus: wrote ${bytes} bytes from block ${lba} on, and flushed them\n`);
   });
 }
@@ -110,11 +124,12 @@ async function copyTo(attached: AttachedDisk, file: string): Promise<number> {
   const { disk } = attached;
   const handle = await openFile(file, 'w');
   const progress = createProgress('copying');
+  const store = async (bytes: ScatterView, offsetBytes: number): Promise<void> => {
+    await handle.writev(bytes.segments as Uint8Array[], offsetBytes);
+    progress.show(offsetBytes + bytes.byteLength, disk.sizeBytes);
+  };
   try {
-    await readBlocks(disk, slotsFor(attached), wholeDisk(disk), async (bytes, offsetBytes) => {
-      await handle.writev(bytes.segments as Uint8Array[], offsetBytes);
-      progress.show(offsetBytes + bytes.byteLength, disk.sizeBytes);
-    });
+    await interruptible((signal) => readBlocks(disk, slotsFor(attached), wholeDisk(disk), store, signal));
     await handle.datasync();
     return disk.sizeBytes;
   } finally {
@@ -136,27 +151,34 @@ async function copyFrom(attached: AttachedDisk, file: string): Promise<number> {
   const progress = createProgress('copying');
   try {
     const source = new SourceReader(createReadStream(file, { highWaterMark: 1 << 20 }));
-    return await writeFromSource(attached, source, 0, (bytes) => progress.show(bytes, size));
+    const onProgress = (bytes: number): void => progress.show(bytes, size);
+    return await interruptible((signal) => writeFromSource(attached, source, { firstLba: 0, onProgress, signal }));
   } finally {
     progress.stop();
   }
 }
 
+interface SourceWrite {
+  readonly firstLba: number;
+  readonly signal: AbortSignal;
+  /** Bytes written so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
 /**
- * Writes all of a source whose length may be unknown. Ends with a flush.
+ * Writes all of a source whose length may be unknown. Ends with a flush, also when it is interrupted.
  * @returns bytes written @throws CommandError if it does not end with a block, or the disk ends before it
  */
 async function writeFromSource(
   attached: AttachedDisk,
   source: SourceReader,
-  firstLba: number,
-  onProgress: (bytes: number) => void,
+  { firstLba, signal, onProgress }: SourceWrite,
 ): Promise<number> {
   const { disk } = attached;
   const slots = slotsFor(attached);
   const slotBytes = PLAN.pagesPerTransfer * 4096;
   let done = 0;
-  for (let lba = firstLba; ; ) {
+  for (let lba = firstLba; !signal.aborted; ) {
     // As much as all slots hold, or what is left; a source tells only at its end how long it is.
     const chunk = await source.take(slots.length * slotBytes);
     if (chunk.length === 0) break;
@@ -174,9 +196,10 @@ async function writeFromSource(
     });
     lba += range.blockCount;
     done += chunk.length;
-    onProgress(done);
+    onProgress?.(done);
   }
   await disk.flush();
+  signal.throwIfAborted();
   return done;
 }
 
@@ -184,7 +207,7 @@ function slotsFor({ vmbus }: AttachedDisk) {
   return allocateSlots(vmbus.pages, PLAN);
 }
 
-function choiceOf(disk: number): DiskChoice {
+function choiceOf(disk: DiskPlace): DiskChoice {
   return { disk, ...PLAN };
 }
 

@@ -10,10 +10,11 @@ import {
   type VirtualMachineExit,
 } from '../transports/kvm/index.ts';
 import { ALL_VERSIONS, formatVersion } from '../wire/versions.ts';
+import { DISK_HELP, parseDiskSpec } from './disk-spec.ts';
 import { CommandError, ExitCode } from './exit.ts';
 import { MessageLog } from './message-log.ts';
 import { parseSize, parseTime, wholeNumber } from './quantity.ts';
-import { parseDiskSpec, ServedDisks } from './served-disks.ts';
+import { ServedDisks } from './served-disks.ts';
 
 /** How a machine ended, as the exit code. Power-off is 0; what the command itself could not do is 1 and 2. */
 const EXIT_CODES: Record<VirtualMachineExit['reason'], number> = {
@@ -48,7 +49,7 @@ export function bootCommand(): Command {
     .requiredOption('--kernel <file>', 'a bzImage')
     .option('--initrd <file>', 'the initial RAM disk')
     .option('--append <text>', 'kernel command line', 'console=ttyS0')
-    .option('--disk <file>', 'a disk image on its own controller; again for more; FILE,ro for read-only', collect, [])
+    .option('--disk <file>', 'a disk image, as FILE or FILE,ro; see below; again for more', collect, [])
     .option('--cpus <count>', `virtual processors, 1 to ${MAX_CPUS}`, wholeNumber(1, MAX_CPUS), 1)
     .option('--memory <size>', 'RAM, as 256M', parseSize, 256 * 2 ** 20)
     .option('--console <where>', 'stdio, none, or file:PATH', 'stdio')
@@ -66,7 +67,7 @@ export function bootCommand(): Command {
     )
     .addHelpText(
       'after',
-      `\nExit codes: ${Object.entries(EXIT_CODES)
+      `${DISK_HELP}\nExit codes: ${Object.entries(EXIT_CODES)
         .map(([reason, code]) => `${code} ${reason}`)
         .join(', ')}.`,
     )

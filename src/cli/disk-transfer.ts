@@ -38,35 +38,43 @@ export function wholeDisk(disk: ScsiDisk): BlockRange {
 /** What is done with one transfer's bytes; the view is good until it returns, or its promise settles. */
 export type OnBytes = (bytes: ScatterView, offsetBytes: number) => void | Promise<void>;
 
-/** Reads every block of a range once. @param onBytes gets the transfers in the order of their place on the disk */
+/**
+ * Reads every block of a range once.
+ * @param onBytes gets the transfers in the order of their place on the disk
+ * @param signal begin no further transfer, and reject once those under way have ended
+ */
 export async function readBlocks(
   disk: ScsiDisk,
   slots: readonly TransferSlot[],
   range: BlockRange,
   onBytes: OnBytes,
+  signal?: AbortSignal,
 ): Promise<void> {
-  await eachTransfer(disk, slots, range, {
+  const transfer: Transfer = {
     start: (slot, lba, blockCount) => disk.read(lba, blockCount, slot.pfns),
     finish: (slot, offsetBytes, byteCount) => onBytes(slot.view.slice(0, byteCount), offsetBytes),
-  });
+  };
+  await eachTransfer(disk, slots, range, transfer, signal);
 }
 
-/** Writes every block of a range once. @param fill puts one transfer's bytes into its pages, in order */
+/** Writes every block of a range once; otherwise as `readBlocks`. @param fill puts a transfer's bytes into its pages */
 export async function writeBlocks(
   disk: ScsiDisk,
   slots: readonly TransferSlot[],
   range: BlockRange,
   fill: OnBytes,
+  signal?: AbortSignal,
 ): Promise<void> {
   // One chain, so that a source that is read bit by bit is read in order.
   let filled: Promise<void> = Promise.resolve();
-  await eachTransfer(disk, slots, range, {
+  const transfer: Transfer = {
     start: (slot, lba, blockCount) => {
       filled = filled.then(() => fill(slot.view.slice(0, blockCount * disk.blockBytes), lba * disk.blockBytes));
       return filled.then(() => disk.write(lba, blockCount, slot.pfns));
     },
     finish: () => {},
-  });
+  };
+  await eachTransfer(disk, slots, range, transfer, signal);
 }
 
 interface Transfer {
@@ -79,6 +87,7 @@ async function eachTransfer(
   slots: readonly TransferSlot[],
   range: BlockRange,
   transfer: Transfer,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const slotBytes = (slots[0] as TransferSlot).pfns.length * PAGE_BYTES;
   const blocksPerTransfer = Math.floor(Math.min(slotBytes, disk.maxTransferBytes) / disk.blockBytes);
@@ -105,6 +114,7 @@ async function eachTransfer(
         blocksOf(index) * disk.blockBytes,
       );
       if (finished !== undefined) await finished;
+      signal?.throwIfAborted();
       if (index + slots.length < transferCount) begin(index + slots.length);
     }
   } finally {

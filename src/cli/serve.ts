@@ -4,8 +4,11 @@ import { Command } from 'commander';
 import type { HostVmbusOptions } from '../channel/index.ts';
 import { listenShm, type ShmGuest } from '../transports/shm/index.ts';
 import { formatVersion } from '../wire/versions.ts';
+import { DISK_HELP, formatPlace, parseDiskSpec } from './disk-spec.ts';
+import { watchForInterruption } from './interruption.ts';
 import { MessageLog } from './message-log.ts';
-import { parseDiskSpec, ServedDisks } from './served-disks.ts';
+import { type Say, sayFor, sayRarely } from './say.ts';
+import { ServedDisks } from './served-disks.ts';
 
 interface ServeOptions {
   readonly listen: string;
@@ -15,38 +18,50 @@ interface ServeOptions {
 
 export function serveCommand(): Command {
   const scsi = new Command('scsi')
-    .description('serve disk images, each on a SCSI controller of its own, to any number of guests')
-    .argument('<file...>', 'FILE, or FILE,ro for read-only')
+    .description('serve disk images on SCSI controllers to any number of guests, until Ctrl-C')
+    .argument('<disk...>', 'FILE[,ro][,lun=N][,overlay=F][,format=FORMAT][,fault=RULE]')
     .requiredOption('--listen <path>', 'socket for guests, in a folder that only you can enter (it is made if missing)')
     .option('--log-messages [file]', 'write every control message and packet, decoded, to a file or to stderr')
     .option('--json', 'say what happens as JSON Lines on stdout', false)
     .addHelpText('before', 'Example: vmbus serve scsi disk.img --listen /run/user/1000/vmbus/disk.sock\n')
+    .addHelpText('after', DISK_HELP)
     .action(serveScsi);
   return new Command('serve').description('be a host').addCommand(scsi);
 }
 
-async function serveScsi(files: readonly string[], options: ServeOptions): Promise<void> {
-  const disks = await ServedDisks.open(files.map(parseDiskSpec));
-  const say = options.json ? sayJson : sayText;
+async function serveScsi(specs: readonly string[], options: ServeOptions): Promise<void> {
+  const say = sayFor(options);
+  const interruption = watchForInterruption();
+  const disks = await ServedDisks.open(specs.map(parseDiskSpec));
   const log =
     options.logMessages === undefined
       ? undefined
       : new MessageLog(options.logMessages === true ? '-' : options.logMessages);
+  const sayFault = sayRarely(say, 'fault');
+  disks.onFault = ({ place, spec }, error) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    sayFault('fault', { disk: formatPlace(place), path: spec.path, reason });
+  };
   try {
     const listener = await listenShm(`shm:${resolve(options.listen)}`, {
       onGuest: (guest) => serveGuest(guest, disks, say, log),
       onRefused: (reason) => say('refused', { reason }),
     });
-    say('listening', { path: listener.path, disks: files.length });
-    const signal = await interrupted();
+    for (const { place, spec, backend } of disks.disks) {
+      const { sizeBytes, blockBytes, readOnly } = backend;
+      say('disk', { disk: formatPlace(place), path: spec.path, sizeBytes, blockBytes, readOnly });
+    }
+    say('listening', { path: listener.path, disks: specs.length });
+    const signal = await interruption.arrived;
     say('stopping', { signal });
     await disks.close();
     await listener.close();
-    say('stopped', {});
+    say('stopped');
   } catch (error) {
     await disks.close();
     throw error;
   } finally {
+    interruption.release();
     await log?.close();
   }
 }
@@ -70,22 +85,4 @@ function serveGuest(guest: ShmGuest, disks: ServedDisks, say: Say, log: MessageL
   const served = disks.offerTo(guest.environment, { events });
   if (log !== undefined) for (const channel of served.vmbus.channels) channel.tap = log.tap;
   say('attached', { pid });
-}
-
-type Say = (event: string, details: Record<string, string | number>) => void;
-
-const sayJson: Say = (event, details) => {
-  process.stdout.write(`${JSON.stringify({ event, ...details })}\n`);
-};
-
-const sayText: Say = (event, details) => {
-  const words = Object.entries(details).map(([name, value]) => `${name} ${value}`);
-  process.stderr.write(`vmbus: ${[event, ...words].join(' ')}\n`);
-};
-
-/** Resolves with the signal that asks this process to end; a second one ends it at once. */
-function interrupted(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve(signal));
-  });
 }

@@ -1,29 +1,17 @@
-/** Disk images as a host serves them: each on a controller of its own, open for as long as the host lives. */
+/** Disk images as a host serves them: open for as long as the host lives, on controllers that every guest finds again. */
 import { type HostEnvironment, HostVmbus, type HostVmbusOptions } from '../channel/index.ts';
-import { DiskUnit, type FileBackend, ScsiController, StorVsp } from '../devices/scsi/index.ts';
+import { DiskUnit, ScsiController, StorVsp } from '../devices/scsi/index.ts';
 import type { Guid } from '../wire/guid.ts';
-import { CommandError, ExitCode } from './exit.ts';
-import { openDiskFile } from './images.ts';
+import { type DiskPlace, type DiskSpec, placeDisks } from './disk-spec.ts';
+import { type OpenDisk, openDiskImage } from './images.ts';
 
-/** `FILE[,ro]`. */
-export interface DiskSpec {
-  readonly path: string;
-  readonly readOnly: boolean;
-}
-
-/** @throws CommandError for a word behind the comma that we do not know */
-export function parseDiskSpec(text: string): DiskSpec {
-  const [path = '', ...words] = text.split(',');
-  const unknown = words.find((word) => word !== 'ro');
-  if (path === '' || unknown !== undefined) {
-    throw new CommandError(ExitCode.WrongUsage, `"${text}" is no disk: say FILE or FILE,ro`);
-  }
-  return { path, readOnly: words.includes('ro') };
-}
-
-/** The controller of disk `index`: fixed, so that a guest finds the same disks after a restart. */
+/** Controller `index`, counted from 0: fixed, so that a guest finds the same disks after a restart. */
 export function controllerId(index: number): Guid {
   return `6b1a3f5e-2c47-4d09-9a61-${(index + 1).toString(16).padStart(12, '0')}`;
+}
+
+export interface ServedDisk extends OpenDisk {
+  readonly place: DiskPlace;
 }
 
 /** One guest's bus with the disks on it. */
@@ -35,31 +23,35 @@ export interface ServedGuest {
 }
 
 export class ServedDisks {
-  readonly backends: readonly FileBackend[];
+  readonly disks: readonly ServedDisk[];
+  /** Told when a store fails; the guest gets sense data. */
+  onFault: (disk: ServedDisk, error: unknown) => void = () => {};
   readonly #guests = new Set<ServedGuest>();
 
-  constructor(backends: readonly FileBackend[]) {
-    this.backends = backends;
+  /** Use `ServedDisks.open`. */
+  constructor(disks: readonly ServedDisk[]) {
+    this.disks = disks;
   }
 
   /** Opens all images or none. @throws CommandError */
   static async open(specs: readonly DiskSpec[]): Promise<ServedDisks> {
-    const backends: FileBackend[] = [];
+    const places = placeDisks(specs);
+    const disks: ServedDisk[] = [];
     try {
-      for (const { path, readOnly } of specs) backends.push(await openDiskFile(path, { readOnly }));
+      for (const [index, spec] of specs.entries()) {
+        disks.push({ ...(await openDiskImage(spec)), place: places[index] as DiskPlace });
+      }
     } catch (error) {
-      await Promise.allSettled(backends.map((backend) => backend.close()));
+      await Promise.allSettled(disks.map((disk) => disk.close()));
       throw error;
     }
-    return new ServedDisks(backends);
+    return new ServedDisks(disks);
   }
 
   /** Puts a bus on a guest's environment and offers every disk on it. */
   offerTo(environment: HostEnvironment, options: HostVmbusOptions = {}): ServedGuest {
     const vmbus = new HostVmbus(environment, options);
-    const vsps = this.backends.map((backend, index) => {
-      const controller = new ScsiController();
-      controller.attach(new DiskUnit(backend));
+    const vsps = this.#controllers().map((controller, index) => {
       const vsp = new StorVsp({ vmbus, controller, instanceId: controllerId(index), name: `SCSI ${index}` });
       vsp.start();
       return vsp;
@@ -76,12 +68,24 @@ export class ServedDisks {
     return guest;
   }
 
-  /** Ends every guest's disks and closes the images; what was written is on stable storage then. */
+  /**
+   * Ends every guest's disks and closes the images; what was written is on stable storage then.
+   * @throws (rejects) the first failure, with all else done nevertheless
+   */
   async close(): Promise<void> {
-    await Promise.all([...this.#guests].map((guest) => guest.stop()));
-    for (const backend of this.backends) {
-      if (!backend.readOnly) await backend.flush();
-      await backend.close();
+    const ended = await Promise.allSettled([...this.#guests].map((guest) => guest.stop()));
+    const closed = await Promise.allSettled(this.disks.map((disk) => disk.close()));
+    const failed = [...ended, ...closed].find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
+  }
+
+  #controllers(): ScsiController[] {
+    const controllers: ScsiController[] = [];
+    for (const disk of this.disks) {
+      const { controller: index, lun } = disk.place;
+      controllers[index] ??= new ScsiController();
+      controllers[index].attach(new DiskUnit(disk.backend, { onFault: (error) => this.onFault(disk, error) }), { lun });
     }
+    return controllers;
   }
 }

@@ -12,8 +12,9 @@ import { GuestMemory } from '../../memory/index.ts';
 import { createLoopback } from '../../transports/loopback/index.ts';
 import { connectShm } from '../../transports/shm/index.ts';
 import { createWorkerLink, openWorkerGuest } from '../../transports/worker/index.ts';
+import { type DiskSpec, formatDiskSpec } from '../disk-spec.ts';
 import { CommandError, ExitCode } from '../exit.ts';
-import { type DiskSpec, ServedDisks } from '../served-disks.ts';
+import { ServedDisks } from '../served-disks.ts';
 
 export const DEMO_TRANSPORTS = ['shm', 'worker', 'loopback'] as const;
 export type DemoTransport = (typeof DEMO_TRANSPORTS)[number];
@@ -72,7 +73,7 @@ async function overShm<Result>(disk: DiskSpec, pageCount: number, job: Job<Resul
       fileURLToPath(new URL('../main.js', import.meta.url)),
       'serve',
       'scsi',
-      `${disk.path}${disk.readOnly ? ',ro' : ''}`,
+      formatDiskSpec(disk),
       '--listen',
       socket,
       '--json',

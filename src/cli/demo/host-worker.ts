@@ -1,7 +1,8 @@
 /** The demo's host in a thread of its own: serves one disk until the guest is gone. */
 import { workerData } from 'node:worker_threads';
 import { openWorkerHost, type WorkerEnd } from '../../transports/worker/index.ts';
-import { type DiskSpec, ServedDisks } from '../served-disks.ts';
+import type { DiskSpec } from '../disk-spec.ts';
+import { ServedDisks } from '../served-disks.ts';
 
 const { end, disk } = workerData as { end: WorkerEnd; disk: DiskSpec };
 

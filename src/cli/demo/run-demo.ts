@@ -9,9 +9,10 @@ import { gpaDirectPfnsBytes } from '../../wire/packet.ts';
 import { formatStorVersion, VSTOR_PACKET_BYTES } from '../../wire/storvsc.ts';
 import { formatVersion } from '../../wire/versions.ts';
 import { type DiskGuest, startDiskGuest } from '../disk-guest.ts';
+import type { DiskSpec } from '../disk-spec.ts';
 import { allocateSlots, readBlocks, type TransferPlan, wholeDisk } from '../disk-transfer.ts';
 import { openDiskFile } from '../images.ts';
-import type { DiskSpec } from '../served-disks.ts';
+
 import type { DemoReport, Totals, WriteReport } from './demo-report.ts';
 import { type DemoTransport, overTransport } from './demo-transport.ts';
 import { withScratchCopy, writePattern } from './scratch-write.ts';
@@ -34,7 +35,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoReport> {
   // Looked at here, too, so that a file that cannot be a disk is told once, before any host is started.
   const file = await openDiskFile(options.file, { readOnly: true });
   await file.close();
-  const read = await overBus(options, { path: options.file, readOnly: true }, (guest) =>
+  const read = await overBus(options, { path: options.file, readOnly: true, format: 'raw' }, (guest) =>
     readAndHash(guest, file.fileBytes, options),
   );
   const write = options.writes ? await writeScratch(options) : undefined;
@@ -142,7 +143,7 @@ async function hashFile(path: string): Promise<string> {
 
 async function writeScratch(options: DemoOptions): Promise<WriteReport> {
   return await withScratchCopy(options.file, (path) =>
-    overBus(options, { path, readOnly: false }, ({ vmbus, disk }) =>
+    overBus(options, { path, readOnly: false, format: 'raw' }, ({ vmbus, disk }) =>
       writePattern(disk, allocateSlots(vmbus.pages, options)),
     ),
   );
