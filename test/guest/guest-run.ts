@@ -100,6 +100,7 @@ async function runEmulated(
     { kernel: hostKernel, busybox: tools.busybox, mke2fs: tools.mke2fs, scripts: join(HERE, 'l1'), payload },
     work,
   );
+  const console = join(work, 'host-console.log');
   const archive = join(work, 'results.img');
   const fd = openSync(archive, 'w');
   ftruncateSync(fd, RESULT_DISK_BYTES);
@@ -109,8 +110,12 @@ async function runEmulated(
     kernel: hostKernel.vmlinuz,
     ...images,
     results: archive,
-    console: join(work, 'host-console.log'),
+    console,
     timeoutMs: 60_000 + options.timeoutMs * options.scenarios.length,
   });
+  const said = readFileSync(console, 'utf8');
+  if (!said.includes('HOST: scenarios ended with status 0')) {
+    throw new Error(`the scenarios failed in the emulated host; the end of ${console}:\n${said.slice(-3000)}`);
+  }
   run('tar', ['-xf', archive, '-C', results]);
 }
