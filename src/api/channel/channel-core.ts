@@ -7,6 +7,7 @@
 import { type ChannelDriver, ChannelEndpoint, type IncomingPacket, type Reason } from '../../channel/index.ts';
 import { type PeerError, UsageError, type VmbusError } from '../../errors.ts';
 import { type NtStatus, STATUS_SUCCESS, STATUS_UNSUCCESSFUL } from '../../wire/ntstatus.ts';
+import type { SharedPages } from '../packets/external-pages.ts';
 import type { ScatterReader } from '../packets/packet.ts';
 import { Packet, packetKeeper } from '../packets/packet.ts';
 import { PacketQueue } from '../packets/packet-queue.ts';
@@ -14,7 +15,7 @@ import { Sender, type SenderOwner } from '../packets/sender.ts';
 import { checkMayWait, Deferred } from '../waiting.ts';
 import { type ChannelEnd, endOf, openFailure, packetError, refusedHere } from './channel-end.ts';
 import { type ChannelOptions, configure, type RingPages } from './channel-options.ts';
-import type { Gpadl, MappedGpadl } from './gpadls.ts';
+import { createGpadl, type Gpadl, type GpadlOptions, type MappedGpadl } from './gpadls.ts';
 
 /** What a face wants to know. */
 export interface CoreListener {
@@ -36,7 +37,7 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
   readonly endpoint: ChannelEndpoint;
   readonly sender: Sender;
   readonly queue = new PacketQueue();
-  readonly gpadls = new Set<Gpadl>();
+  readonly #gpadls = new Set<Gpadl>();
   readonly mappings = new Set<MappedGpadl<ScatterReader>>();
   /** Settled when the channel is Disabled for good. */
   readonly whenClosed = new Deferred<ChannelEnd>();
@@ -50,6 +51,8 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
   #fault: PeerError | undefined;
   #refusal: ChannelEnd | undefined;
   #shutDown: Promise<void> | undefined;
+  /** GPADLs that the host has not confirmed yet, and those that it has not let go of. */
+  readonly #creations = new Set<Promise<Gpadl>>();
   readonly #deletions: Promise<void>[] = [];
 
   /** @throws UsageError `ERR_ARGUMENT` for options that make no sense */
@@ -91,6 +94,15 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
     throw new UsageError('ERR_STATE', `${name} from inside a state-change callback of the same channel`);
   }
 
+  /** See `GuestChannel.createGpadl`. */
+  createGpadl(pages: SharedPages, options: GpadlOptions): Promise<Gpadl> {
+    const created = createGpadl(this.endpoint, pages, options, this.#gpadls, (status) => this.errorOf(status));
+    const done = (): void => void this.#creations.delete(created);
+    this.#creations.add(created);
+    created.then(done, done);
+    return created;
+  }
+
   async close(): Promise<void> {
     checkMayWait('close');
     this.checkMayChange('close');
@@ -128,7 +140,7 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
 
   closed(): void | Promise<void> {
     const done = this.#options.onClosed?.(this.end ?? this.#endedHere(), this.#channel);
-    if (done instanceof Promise) return done.finally(() => this.#takeBackMemory());
+    if (done instanceof Promise || this.#creations.size > 0) return this.#closedLater(done);
     this.#takeBackMemory();
   }
 
@@ -201,13 +213,23 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
     for (const packet of this.queue.takeAll()) packetKeeper.drop(packet);
   }
 
+  /** A GPADL that the host is about to confirm could not be deleted any more once the channel is gone. */
+  async #closedLater(done: void | Promise<void>): Promise<void> {
+    try {
+      await done;
+    } finally {
+      await Promise.allSettled(this.#creations);
+      this.#takeBackMemory();
+    }
+  }
+
   /**
    * What the user left. Nobody waits here for the host to let go of a GPADL: it may do so only when it learns of the
    * close, which follows.
    */
   #takeBackMemory(): void {
     for (const mapping of this.mappings) mapping.unmap();
-    for (const gpadl of this.gpadls) this.#deletions.push(gpadl.startDelete());
+    for (const gpadl of this.#gpadls) this.#deletions.push(gpadl.startDelete());
   }
 
   async #end(): Promise<void> {

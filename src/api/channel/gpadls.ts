@@ -81,10 +81,9 @@ export async function createGpadl(
     throw new PeerError('ERR_REFUSED', `the host refused the GPADL: ${ntStatusName(status)}`, { status });
   }
   const gpadl = new Gpadl(endpoint, gpadlId, all);
-  if (!endpoint.isEnding && endpoint.isOpen) return gpadl;
-  // The channel ended while the host answered: nobody would delete it.
-  await gpadl.startDelete();
-  throw errorOf(STATUS_INVALID_DEVICE_STATE);
+  // The channel ends, which waits for us and then deletes it.
+  if (endpoint.isEnding) throw errorOf(STATUS_INVALID_DEVICE_STATE);
+  return gpadl;
 }
 
 /** Memory of the guest's as the host sees it, until `unmap` or the end of the open cycle. */

@@ -8,7 +8,7 @@ import { abortable, checkMayWait, Deferred, type WaitOptions } from '../waiting.
 import { Channel } from './channel.ts';
 import { ChannelCore } from './channel-core.ts';
 import type { ChannelOptions, RingPages } from './channel-options.ts';
-import { createGpadl, type Gpadl, type GpadlOptions } from './gpadls.ts';
+import type { Gpadl, GpadlOptions } from './gpadls.ts';
 
 export interface OpenOptions extends ChannelOptions<GuestChannel>, RingPages, WaitOptions {}
 
@@ -90,8 +90,7 @@ export class GuestChannel extends Channel {
     checkMayWait('createGpadl');
     const { signal } = options;
     signal?.throwIfAborted();
-    const core = this.#core;
-    const created = createGpadl(core.endpoint, pages, options, core.gpadls, (status) => core.errorOf(status));
+    const created = this.#core.createGpadl(pages, options);
     return await abortable(created, signal, () => {
       void created.then(
         (gpadl) => gpadl.startDelete(),
