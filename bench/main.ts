@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- [FILTER] [--json FILE] [--list]`
+ * `npm run bench -- [FILTER] [--quick] [--json FILE] [--list]`
  *
  * Prints one table. FILTER is part of a suite's or contest's name; `--json` keeps the figures with the processor, the
  * Node version, the commit and the date. `npm run bench -- compare OLD.json NEW.json` prints what changed.
@@ -9,17 +9,23 @@ import { parseArgs } from 'node:util';
 import { compareReports } from './harness/compare.ts';
 import { describeMachine } from './harness/machine.ts';
 import { formatTable, type Report, type Row } from './harness/report.ts';
-import { SUITES } from './suites/index.ts';
+import { loadSuites } from './suites/index.ts';
 
-const USAGE = 'usage: npm run bench -- [FILTER] [--json FILE] [--list] | compare OLD.json NEW.json';
+const USAGE = 'usage: npm run bench -- [FILTER] [--quick] [--json FILE] [--list] | compare OLD.json NEW.json';
 
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { json: { type: 'string' }, list: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      json: { type: 'string' },
+      quick: { type: 'boolean' },
+      list: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   if (values.help === true) return console.log(USAGE);
-  if (values.list === true) return console.log(SUITES.map(({ name, title }) => `${name}  ${title}`).join('\n'));
+  if (values.list === true)
+    return console.log((await loadSuites('')).map(({ name, title }) => `${name}  ${title}`).join('\n'));
   if (positionals[0] === 'compare') {
     const [, before, after] = positionals;
     if (before === undefined || after === undefined || positionals.length > 3)
@@ -27,7 +33,7 @@ async function main(): Promise<void> {
     return console.log(compareReports(readReport(before), readReport(after)));
   }
   if (positionals.length > 1) throw new TypeError('one filter at most');
-  const report = await runSuites(positionals[0] ?? '');
+  const report = await runSuites(positionals[0] ?? '', values.quick === true);
   if (report.rows.length === 0) {
     console.error(`nothing is called ${positionals[0]}`);
     process.exitCode = 1;
@@ -40,13 +46,14 @@ async function main(): Promise<void> {
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
 }
 
-async function runSuites(filter: string): Promise<Report> {
+async function runSuites(filter: string, isQuick: boolean): Promise<Report> {
   const rows: Row[] = [];
   const notes: string[] = [];
-  for (const suite of SUITES) {
+  for (const suite of await loadSuites(filter)) {
     const isWhole = suite.name.includes(filter);
     const suiteRows = await suite.run({
       wants: (contest) => isWhole || contest.includes(filter),
+      isQuick,
       progress: (text) => console.error(`${suite.name}: ${text}`),
       note: (text) => notes.push(`${suite.name}: ${text}`),
     });

@@ -1,6 +1,8 @@
 /** What ran the benchmark: figures mean nothing without it. */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
 
 export interface Machine {
   readonly cpu: string;
@@ -40,4 +42,15 @@ function currentCommit(): string {
 
 function git(...command: string[]): string {
   return execFileSync('git', command, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+}
+
+/** Where the checkout is: what runs is compiled, some folders below it. */
+export function projectDirectory(): string {
+  let directory = import.meta.dirname;
+  while (!existsSync(join(directory, 'package.json'))) {
+    const parent = dirname(directory);
+    if (parent === directory) throw new Error('the benches run from a checkout');
+    directory = parent;
+  }
+  return directory;
 }

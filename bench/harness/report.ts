@@ -15,6 +15,8 @@ export interface Row {
   readonly best?: number;
   /** How many times better than the first row of the contest, both taken in the same rounds. */
   readonly ratio?: number;
+  /** How many times the reading of a reference this is, by its name (`C`), both taken in the same rounds. */
+  readonly timesOf?: Readonly<Record<string, number>>;
   /** Bytes allocated per operation, heap and buffers together. */
   readonly allocatedBytes?: number;
   /** Anything else worth keeping; goes into the JSON only. */
@@ -40,6 +42,9 @@ export function timingRow(suite: string, unit: string, timing: Timing, allocatio
     p99: round(timing.p99Ns),
     best: round(timing.minNs),
     ratio: round(timing.speedup),
+    ...(Object.keys(timing.timesOf).length === 0
+      ? {}
+      : { timesOf: Object.fromEntries(Object.entries(timing.timesOf).map(([name, value]) => [name, round(value)])) }),
     ...(allocation === undefined ? {} : { allocatedBytes: round(allocation.heapBytes + allocation.externalBytes) }),
     details: {
       operationsPerRound: timing.operationsPerRound,
@@ -51,7 +56,19 @@ export function timingRow(suite: string, unit: string, timing: Timing, allocatio
   };
 }
 
-const HEADINGS = ['suite', 'contest', 'way', 'median', 'p99', 'best', 'unit', 'x first', 'bytes/op'] as const;
+const HEADINGS = [
+  'suite',
+  'contest',
+  'way',
+  'median',
+  'p99',
+  'best',
+  'unit',
+  'x first',
+  'of C',
+  'of C ideal',
+  'bytes/op',
+] as const;
 const FIRST_NUMBER = 3;
 
 /** Text columns to the left, numbers to the right; a blank line between contests. */
@@ -65,6 +82,8 @@ export function formatTable(rows: readonly Row[]): string {
     format(row.best),
     row.unit,
     format(row.ratio),
+    format(row.timesOf?.['C']),
+    format(row.timesOf?.['C ideal']),
     format(row.allocatedBytes),
   ]);
   const widths = HEADINGS.map((heading, column) =>
@@ -93,6 +112,6 @@ function format(value: number | undefined): string {
   return value >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toPrecision(3);
 }
 
-function round(value: number): number {
+export function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }

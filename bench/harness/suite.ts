@@ -4,6 +4,8 @@ import type { Row } from './report.ts';
 export interface SuiteContext {
   /** True for contests that the command line asks for; a suite skips the work of the others. */
   wants(contest: string): boolean;
+  /** True for a smoke run: everything runs, nothing long enough to be believed. */
+  readonly isQuick: boolean;
   /** A word on what goes on, for people (stderr). */
   progress(text: string): void;
   /** Says how figures came about; printed below the table and kept in the JSON. */

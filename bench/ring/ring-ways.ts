@@ -9,6 +9,8 @@ import type { Way } from '../harness/measure.ts';
 import { NaiveRing } from './naive-ring.ts';
 
 const DATA_PAGES = 64;
+/** Of every ring here. */
+export const DATA_BYTES = DATA_PAGES * 4096;
 /** An imported binding is looked up at every use; in a loop this short that shows. */
 const PACKET: RingRead = RingRead.Packet;
 
@@ -63,34 +65,39 @@ export function naive(payloadBytes: number, batch: number): Way {
 
 /** Payload copied in, packet copied out to private memory: what devices use. */
 export function copying(payloadBytes: number, batch: number, kind: MemoryKind, options?: RingReaderOptions): Way {
-  const { writer, reader } = someEnds(kind, options);
+  const ends = someEnds(kind, options);
   const payload = somePayload(payloadBytes);
   const packet = new PacketBuffer(payloadBytes + 16);
   let id = 0;
   return {
     name: `stage + copyPacket (${kind}${options?.viewCopyBytes === undefined ? '' : ', through views'})`,
     run(operations) {
+      const { writer, reader } = ends;
+      let transaction = id;
+      let sum = 0;
       for (let done = 0; done < operations; done += batch) {
         for (let index = 0; index < batch; index++) {
-          id = (id + 1) | 0;
-          if (writer.stage(1, id, 0, payload, payloadBytes) !== 0) throw new Error('full');
+          transaction = (transaction + 1) | 0;
+          if (writer.stage(1, transaction, 0, payload, payloadBytes) !== 0) throw new Error('full');
         }
         writer.publish();
         for (let index = 0; index < batch; index++) {
           if (reader.peek() !== PACKET) throw new Error('empty');
           reader.copyPacket(packet);
-          sink ^= reader.idLo ^ (packet.words[4] as number);
+          sum ^= reader.idLo ^ (packet.words[4] as number);
           reader.advance();
         }
         reader.release();
       }
+      id = transaction;
+      sink ^= sum;
     },
   };
 }
 
 /** The same with the payload in an aligned buffer. */
 export function copyingAligned(payloadBytes: number, batch: number, kind: MemoryKind): Way {
-  const { writer, reader } = someEnds(kind);
+  const ends = someEnds(kind);
   const payload = new PacketBuffer(payloadBytes);
   payload.bytes.set(somePayload(payloadBytes));
   const packet = new PacketBuffer(payloadBytes + 16);
@@ -98,20 +105,25 @@ export function copyingAligned(payloadBytes: number, batch: number, kind: Memory
   return {
     name: `stageBuffer + copyPacket (${kind})`,
     run(operations) {
+      const { writer, reader } = ends;
+      let transaction = id;
+      let sum = 0;
       for (let done = 0; done < operations; done += batch) {
         for (let index = 0; index < batch; index++) {
-          id = (id + 1) | 0;
-          if (writer.stageBuffer(1, id, 0, payload, payloadBytes) !== 0) throw new Error('full');
+          transaction = (transaction + 1) | 0;
+          if (writer.stageBuffer(1, transaction, 0, payload, payloadBytes) !== 0) throw new Error('full');
         }
         writer.publish();
         for (let index = 0; index < batch; index++) {
           if (reader.peek() !== PACKET) throw new Error('empty');
           reader.copyPacket(packet);
-          sink ^= reader.idLo ^ (packet.words[4] as number);
+          sum ^= reader.idLo ^ (packet.words[4] as number);
           reader.advance();
         }
         reader.release();
       }
+      id = transaction;
+      sink ^= sum;
     },
   };
 }
@@ -121,7 +133,7 @@ export function copyingAligned(payloadBytes: number, batch: number, kind: Memory
  * @param pfnCount pages; 256 are 1 MiB
  */
 export function pageList(pfnCount: number, batch: number, kind: MemoryKind): Way {
-  const { writer, reader } = someEnds(kind);
+  const ends = someEnds(kind);
   const pfns = Array.from({ length: pfnCount }, (_, index) => 1000 + index * 3);
   const request = somePayload(52);
   const packet = new PacketBuffer(0);
@@ -130,20 +142,77 @@ export function pageList(pfnCount: number, batch: number, kind: MemoryKind): Way
   return {
     name: `stagePfns + copyPacket + GpaRangeReader (${kind})`,
     run(operations) {
+      const { writer, reader } = ends;
+      let transaction = id;
+      let sum = 0;
       for (let done = 0; done < operations; done += batch) {
         for (let index = 0; index < batch; index++) {
-          id = (id + 1) | 0;
-          if (writer.stagePfns(id, 0, pfns, pfnCount, request, 52) !== 0) throw new Error('full');
+          transaction = (transaction + 1) | 0;
+          if (writer.stagePfns(transaction, 0, pfns, pfnCount, request, 52) !== 0) throw new Error('full');
         }
         writer.publish();
         for (let index = 0; index < batch; index++) {
           if (reader.peek() !== PACKET) throw new Error('empty');
           reader.copyPacket(packet);
           ranges.start(packet.words, 24, reader.dataOffset8 * 8, reader.rangeCount);
-          while (ranges.next()) for (let page = 0; page < ranges.pfnCount; page++) sink ^= ranges.pfn(page);
+          while (ranges.next()) for (let page = 0; page < ranges.pfnCount; page++) sum ^= ranges.pfn(page);
           reader.advance();
         }
         reader.release();
+      }
+      id = transaction;
+      sink ^= sum;
+    },
+  };
+}
+
+/** The same without the copy: for a peer that is trusted not to change it. */
+export function pageListInPlace(pfnCount: number, batch: number, kind: MemoryKind): Way {
+  const ends = someEnds(kind);
+  const pfns = Array.from({ length: pfnCount }, (_, index) => 1000 + index * 3);
+  const request = somePayload(52);
+  const ranges = new GpaRangeReader();
+  let id = 0;
+  return {
+    name: `stagePfns + locatePacket + GpaRangeReader (${kind})`,
+    run(operations) {
+      const { writer, reader } = ends;
+      let transaction = id;
+      let sum = 0;
+      for (let done = 0; done < operations; done += batch) {
+        for (let index = 0; index < batch; index++) {
+          transaction = (transaction + 1) | 0;
+          if (writer.stagePfns(transaction, 0, pfns, pfnCount, request, 52) !== 0) throw new Error('full');
+        }
+        writer.publish();
+        for (let index = 0; index < batch; index++) {
+          if (reader.peek() !== PACKET) throw new Error('empty');
+          const at = reader.locatePacket();
+          ranges.start(reader.areaWords, at + 24, at + reader.dataOffset8 * 8, reader.rangeCount);
+          while (ranges.next()) for (let page = 0; page < ranges.pfnCount; page++) sum ^= ranges.pfn(page);
+          reader.advance();
+        }
+        reader.release();
+      }
+      id = transaction;
+      sink ^= sum;
+    },
+  };
+}
+
+/** What a transfer's data cost to copy out of the pages that the descriptor names, contiguous ones. */
+export function copyOut(pageCount: number, kind: 'SAB' | 'AB', how: 'in one' | 'page by page'): Way {
+  const memory = GuestMemory.allocate(pageCount, { shared: kind === 'SAB' });
+  const target = new Uint8Array(pageCount * 4096);
+  const whole = memory.bytes(0, target.length);
+  whole.fill(7);
+  return {
+    name: `Uint8Array.set, ${how} (${kind})`,
+    run(operations) {
+      for (let done = 0; done < operations; done++) {
+        if (how === 'in one') target.set(whole);
+        else for (let pfn = 0; pfn < pageCount; pfn++) target.set(memory.page(pfn), pfn * 4096);
+        sink ^= target[done & 0xfffff] as number;
       }
     },
   };
@@ -178,24 +247,28 @@ export function naivePageList(pfnCount: number, batch: number): Way {
 
 /** Written where it goes, read where it lies: every payload word stored and loaded once. */
 export function inPlace(payloadBytes: number, batch: number, kind: MemoryKind): Way {
-  const { writer, reader } = someEnds(kind);
-  const packetBytes = 16 + payloadBytes;
-  const descriptor0 = 6 | (2 << 16);
-  const descriptor1 = (packetBytes >>> 3) | (1 << 16);
+  const ends = someEnds(kind);
   let id = 0;
   return {
     name: `reserve + locatePacket (${kind})`,
     run(operations) {
+      const { writer, reader } = ends;
+      // Captured numbers are stored by way of a float: these are ours alone to keep out of the loop.
+      const packetBytes = 16 + payloadBytes;
+      const descriptor0 = 6 | (2 << 16);
+      const descriptor1 = (packetBytes >>> 3) | (1 << 16);
+      let transaction = id;
+      let sum = 0;
       for (let done = 0; done < operations; done += batch) {
         for (let index = 0; index < batch; index++) {
-          id = (id + 1) | 0;
+          transaction = (transaction + 1) | 0;
           if (writer.reserve(packetBytes) !== 0) throw new Error('full');
           const words = writer.areaWords;
           const at = writer.areaAt >>> 2;
           const end = at + (packetBytes >>> 2);
           words[at] = descriptor0;
           words[at + 1] = descriptor1;
-          words[at + 2] = id;
+          words[at + 2] = transaction;
           words[at + 3] = 0;
           for (let word = at + 4; word < end; word++) words[word] = word;
           writer.commit();
@@ -206,29 +279,33 @@ export function inPlace(payloadBytes: number, batch: number, kind: MemoryKind): 
           const at = (reader.locatePacket() >>> 2) + 4;
           const words = reader.areaWords;
           const end = at + (payloadBytes >>> 2);
-          let sum = reader.idLo;
+          sum ^= reader.idLo;
           for (let word = at; word < end; word++) sum ^= words[word] as number;
-          sink ^= sum;
           reader.advance();
         }
         reader.release();
       }
+      id = transaction;
+      sink ^= sum;
     },
   };
 }
 
 /** Copied in, read where it lies: one word of each 64 bytes, as a parser would. */
 export function zeroCopyRead(payloadBytes: number, batch: number, kind: MemoryKind): Way {
-  const { writer, reader } = someEnds(kind);
+  const ends = someEnds(kind);
   const payload = somePayload(payloadBytes);
   let id = 0;
   return {
     name: `stage + locatePacket (${kind})`,
     run(operations) {
+      const { writer, reader } = ends;
+      let transaction = id;
+      let sum = 0;
       for (let done = 0; done < operations; done += batch) {
         for (let index = 0; index < batch; index++) {
-          id = (id + 1) | 0;
-          if (writer.stage(1, id, 0, payload, payloadBytes) !== 0) throw new Error('full');
+          transaction = (transaction + 1) | 0;
+          if (writer.stage(1, transaction, 0, payload, payloadBytes) !== 0) throw new Error('full');
         }
         writer.publish();
         for (let index = 0; index < batch; index++) {
@@ -236,13 +313,14 @@ export function zeroCopyRead(payloadBytes: number, batch: number, kind: MemoryKi
           const at = (reader.locatePacket() >>> 2) + 4;
           const words = reader.areaWords;
           const end = at + (payloadBytes >>> 2);
-          let sum = reader.idLo;
+          sum ^= reader.idLo;
           for (let word = at; word < end; word += 16) sum ^= words[word] as number;
-          sink ^= sum;
           reader.advance();
         }
         reader.release();
       }
+      id = transaction;
+      sink ^= sum;
     },
   };
 }

@@ -1,114 +1,242 @@
-/** A whole disk by page frame numbers over the loopback, beside plain `fs` reads of the same file into the same pages. */
+/** A disk read by page frame numbers over VMBus, beside plain `fs` reads and NBD, same file, same chunks. */
 import { read as fsRead } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { allocateSlots, readBlocks, type TransferSlot, wholeDisk } from '../../src/cli/disk-transfer.ts';
-import { overBus } from '../../src/cli/demo/run-demo.ts';
-import { openDiskFile } from '../../src/cli/images.ts';
-import { quantile } from '../harness/measure.ts';
-import type { Row } from '../harness/report.ts';
-import type { Suite } from '../harness/suite.ts';
+import { mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { overTransport } from '../../src/cli/demo/demo-transport.ts';
+import { startDiskGuest } from '../../src/cli/disk-guest.ts';
+import { NbdClient } from '../disk/nbd-client.ts';
+import { NBD_SERVERS, startNbdServer } from '../disk/nbd-server.ts';
+import { medianRatio, quantile } from '../harness/measure.ts';
+import { type Row, round } from '../harness/report.ts';
+import type { Suite, SuiteContext } from '../harness/suite.ts';
 
 const FILE = process.execPath;
-const ROUNDS = 41;
-/** The compiler takes some thousand packets to settle; a round of the largest chunks is about a hundred. */
-const WARM_UP_ROUNDS = 40;
-/** Transfers under way at once, for both ways. */
+const PAGE_BYTES = 4096;
+const ROUNDS = 21;
+/** The compiler takes some thousand packets to settle; a round of the largest chunks is some dozen. */
+const WARM_UP_ROUNDS = 8;
+/** Transfers under way at once, whichever the way. */
 const OUTSTANDING = 32;
-/** Pages of one transfer. */
-const PAGES = [256, 16, 1];
+/** Pages for rings and the small buffers of the storage driver. */
+const SPARE_PAGES = 256;
+
+interface Load {
+  readonly name: string;
+  readonly pagesPerTransfer: number;
+  readonly transfers: number;
+  readonly isRandom: boolean;
+}
+
+const LOADS: readonly Load[] = [
+  { name: '1 MiB chunks', pagesPerTransfer: 256, transfers: 80, isRandom: false },
+  { name: '64 KiB chunks', pagesPerTransfer: 16, transfers: 640, isRandom: false },
+  { name: '4 KiB at random', pagesPerTransfer: 1, transfers: 4_000, isRandom: true },
+];
+
+/** One way to read: begins a transfer into a slot's pages, says when it is done. */
+interface Reader {
+  readonly way: string;
+  read(slot: number, offsetBytes: number, done: (error: unknown) => void): void;
+  /** Around a burst of reads. */
+  burst?(begin: () => void): void;
+}
 
 export const diskSuite: Suite = {
   name: 'disk',
-  title: 'a whole disk read by page frame numbers, beside plain fs reads of the same file in the same chunks',
+  title: 'a disk read by page frame numbers, beside plain fs reads and NBD servers, same file, same chunks',
   async run(context) {
     const rows: Row[] = [];
-    for (const pagesPerTransfer of PAGES) {
-      const contest = `${pagesPerTransfer * 4} KiB chunks, ${OUTSTANDING} outstanding`;
-      if (!context.wants(contest)) continue;
-      context.progress(contest);
-      rows.push(...(await runContest(contest, pagesPerTransfer)));
+    const loads = LOADS.filter(({ name }) => context.wants(name));
+    for (const load of loads) {
+      context.progress(load.name);
+      rows.push(...(await runLoad(load, context)));
     }
     if (rows.length > 0) {
-      context.note(`${FILE} from the page cache; medians over ${ROUNDS} rounds, the two ways in turns`);
-      context.note('"x first": share of the plain reads\' speed, median of the rounds; p99 is the slowest round');
+      context.note(`${FILE} from the page cache, ${OUTSTANDING} transfers under way; ${ROUNDS} rounds, ways in turns`);
+      context.note('"x first": multiple of the plain reads\' speed, median of the rounds; p99 is the slowest round');
     }
     return rows;
   },
 };
 
-async function runContest(contest: string, pagesPerTransfer: number): Promise<Row[]> {
-  const backend = await openDiskFile(FILE, { readOnly: true });
+async function runLoad(load: Load, context: SuiteContext): Promise<Row[]> {
+  const offsets = await offsetsOf(load, context);
+  return await withPlain(load, (plain) =>
+    withNbd(load, context, (nbd) =>
+      withBus('loopback', load, (loopback) =>
+        withShm(load, context, async (shm) => contend(load, offsets, [plain, loopback, ...shm, ...nbd], context)),
+      ),
+    ),
+  );
+}
+
+async function contend(
+  load: Load,
+  offsets: readonly number[],
+  readers: readonly Reader[],
+  { isQuick }: SuiteContext,
+): Promise<Row[]> {
+  const [rounds, warmUpRounds] = isQuick ? [3, 1] : [ROUNDS, WARM_UP_ROUNDS];
+  const speeds = readers.map(() => new Float64Array(rounds));
+  const megabytes = (offsets.length * load.pagesPerTransfer * PAGE_BYTES) / 1e6;
+  for (let turn = -warmUpRounds; turn < rounds; turn++) {
+    // Who goes first alternates, so that nobody always finds the caches as another left them.
+    const order = [...readers.entries()];
+    for (const [index, reader] of turn % 2 === 0 ? order : order.reverse()) {
+      const started = performance.now();
+      await readAll(reader, offsets);
+      if (turn >= 0) (speeds[index] as Float64Array)[turn] = (megabytes * 1000) / (performance.now() - started);
+    }
+  }
+  const first = speeds[0] as Float64Array;
+  return readers.map(({ way }, index) => {
+    const own = speeds[index] as Float64Array;
+    return {
+      suite: diskSuite.name,
+      contest: load.name,
+      way,
+      unit: 'MB/s',
+      median: Math.round(quantile(own, 0.5)),
+      p99: Math.round(quantile(own, 0.01)),
+      best: Math.round(quantile(own, 1)),
+      ratio: round(medianRatio(own, first)),
+      details: {
+        rounds,
+        readsPerSecond: Math.round((quantile(own, 0.5) * 1e6) / (load.pagesPerTransfer * PAGE_BYTES)),
+      },
+    };
+  });
+}
+
+/** Keeps all slots busy until every offset was read. */
+function readAll(reader: Reader, offsets: readonly number[]): Promise<void> {
+  let begun = 0;
+  let done = 0;
+  return new Promise((resolve, reject) => {
+    const next = (slot: number): void => {
+      if (begun === offsets.length) return;
+      reader.read(slot, offsets[begun++] as number, (error) => {
+        if (error !== null) reject(error);
+        else if (++done === offsets.length) resolve();
+        else next(slot);
+      });
+    };
+    const begin = (): void => {
+      for (let slot = 0; slot < OUTSTANDING; slot++) next(slot);
+    };
+    if (reader.burst === undefined) begin();
+    else reader.burst(begin);
+  });
+}
+
+async function offsetsOf(load: Load, { isQuick }: SuiteContext): Promise<number[]> {
   const handle = await open(FILE, 'r');
+  const { size } = await handle.stat();
+  await handle.close();
+  const chunkBytes = load.pagesPerTransfer * PAGE_BYTES;
+  // Whole chunks only: the ways differ in what they do with a file's end.
+  const chunks = Math.floor(size / chunkBytes);
+  const count = Math.min(isQuick ? 64 : load.transfers, load.isRandom ? load.transfers : chunks);
+  let state = 1;
+  return Array.from({ length: count }, (_, index) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return (load.isRandom ? state % chunks : index) * chunkBytes;
+  });
+}
+
+/** The floor: callbacks only, nothing checked. */
+async function withPlain<Result>(load: Load, job: (reader: Reader) => Promise<Result>): Promise<Result> {
+  const handle = await open(FILE, 'r');
+  const chunkBytes = load.pagesPerTransfer * PAGE_BYTES;
+  const slots = someSlots(chunkBytes);
   try {
-    const plan = { outstanding: OUTSTANDING, pagesPerTransfer };
-    return await overBus({ ...plan, transport: 'loopback' }, { path: FILE, readOnly: true }, async ({ vmbus, disk }) => {
-      const slots = allocateSlots(vmbus.pages, plan);
-      const plain = new Float64Array(ROUNDS);
-      const bus = new Float64Array(ROUNDS);
-      for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round++) {
-        // Who goes first alternates, so that neither always finds the caches as the other left them.
-        const ways = [
-          async () => {
-            plain[round] = await megabytesPerSecond(backend.fileBytes, () =>
-              readPlain(handle.fd, backend.fileBytes, slots),
-            );
-          },
-          async () => {
-            bus[round] = await megabytesPerSecond(backend.fileBytes, () => readBlocks(disk, slots, wholeDisk(disk), () => {}));
-          },
-        ];
-        for (const way of round % 2 === 0 ? ways : ways.reverse()) await way();
-      }
-      return [row(contest, 'plain fs.read', plain, plain), row(contest, 'VMBus by PFN', bus, plain)];
+    return await job({
+      way: 'plain fs.read',
+      read: (slot, offsetBytes, done) => {
+        fsRead(handle.fd, slots[slot] as Uint8Array, 0, chunkBytes, offsetBytes, done);
+      },
     });
   } finally {
     await handle.close();
   }
 }
 
-function row(contest: string, way: string, speeds: Float64Array, first: Float64Array): Row {
-  return {
-    suite: diskSuite.name,
-    contest,
-    way,
-    unit: 'MB/s',
-    median: Math.round(quantile(speeds, 0.5)),
-    p99: Math.round(quantile(speeds, 0.01)),
-    best: Math.round(quantile(speeds, 1)),
-    ratio:
-      Math.round(
-        1000 *
-          quantile(
-            speeds.map((speed, round) => speed / (first[round] as number)),
-            0.5,
-          ),
-      ) / 1000,
-    details: { rounds: ROUNDS },
-  };
-}
-
-async function megabytesPerSecond(bytes: number, job: () => Promise<void>): Promise<number> {
-  const started = performance.now();
-  await job();
-  return bytes / 1e3 / (performance.now() - started);
-}
-
-/** The floor: callbacks only, nothing checked, the same pages and as many reads under way. */
-function readPlain(fd: number, fileBytes: number, slots: readonly TransferSlot[]): Promise<void> {
-  const chunkBytes = (slots[0] as TransferSlot).view.byteLength;
-  const chunks = Math.ceil(fileBytes / chunkBytes);
-  let begun = 0;
-  let done = 0;
-  return new Promise((resolve, reject) => {
-    const next = (pages: Uint8Array): void => {
-      if (begun === chunks) return;
-      const offsetBytes = begun++ * chunkBytes;
-      fsRead(fd, pages, 0, Math.min(chunkBytes, fileBytes - offsetBytes), offsetBytes, (error) => {
-        if (error !== null) reject(error);
-        else if (++done === chunks) resolve();
-        else next(pages);
+async function withBus<Result>(
+  transport: 'loopback' | 'shm',
+  load: Load,
+  job: (reader: Reader) => Promise<Result>,
+): Promise<Result> {
+  const pageCount = OUTSTANDING * load.pagesPerTransfer + SPARE_PAGES;
+  return await overTransport(transport, { path: FILE, readOnly: true }, pageCount, async (environment) => {
+    const guest = await startDiskGuest(environment, {
+      outstanding: OUTSTANDING,
+      transferBytes: load.pagesPerTransfer * PAGE_BYTES,
+    });
+    const { disk, vmbus } = guest;
+    const slots = Array.from({ length: OUTSTANDING }, () => vmbus.pages.allocate(load.pagesPerTransfer));
+    const blocks = (load.pagesPerTransfer * PAGE_BYTES) / disk.blockBytes;
+    try {
+      return await job({
+        way: `VMBus by PFN over ${transport}`,
+        read: (slot, offsetBytes, done) => {
+          disk.read(offsetBytes / disk.blockBytes, blocks, slots[slot] as number[]).then(() => done(null), done);
+        },
       });
-    };
-    for (const { view } of slots) next(view.contiguous as Uint8Array);
+    } finally {
+      await guest.stop();
+    }
   });
+}
+
+async function withShm<Result>(
+  load: Load,
+  context: SuiteContext,
+  job: (readers: readonly Reader[]) => Promise<Result>,
+): Promise<Result> {
+  if (process.platform === 'linux') return await withBus('shm', load, (reader) => job([reader]));
+  context.note('without shm: it needs Linux');
+  return await job([]);
+}
+
+async function withNbd<Result>(
+  load: Load,
+  context: SuiteContext,
+  job: (readers: readonly Reader[]) => Promise<Result>,
+): Promise<Result> {
+  const directory = await mkdtemp(join(tmpdir(), 'vmbus-bench-'));
+  const slots = someSlots(load.pagesPerTransfer * PAGE_BYTES);
+  const readers: Reader[] = [];
+  const ends: (() => void)[] = [];
+  try {
+    for (const kind of NBD_SERVERS) {
+      try {
+        const socket = join(directory, `${kind.name}.sock`);
+        const server = await startNbdServer(kind, FILE, socket);
+        ends.push(() => server.kill());
+        const client = await NbdClient.connect(socket, OUTSTANDING);
+        ends.push(() => client.close());
+        readers.push({
+          way: `NBD, ${kind.name}`,
+          read: (slot, offsetBytes, done) =>
+            client.read(slot, offsetBytes, slots[slot] as Uint8Array, () => done(null)),
+          burst: (begin) => {
+            client.cork();
+            begin();
+            client.uncork();
+          },
+        });
+      } catch (error) {
+        context.note(`${load.name} without NBD: ${(error as Error).message}`);
+      }
+    }
+    return await job(readers);
+  } finally {
+    for (const end of ends.reverse()) end();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function someSlots(byteCount: number): Uint8Array[] {
+  return Array.from({ length: OUTSTANDING }, () => new Uint8Array(byteCount));
 }
