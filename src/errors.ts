@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   ERR_RING_TRANSACTION: 'a completion names a transaction that is not in flight',
   ERR_GPA_RANGE: 'a GPA range is malformed',
   ERR_MESSAGE: 'a control message is malformed, out of turn or names something that does not exist',
+  ERR_SAVED_STATE: 'saved state is corrupt, incomplete, of an unknown version, or does not fit this end',
   ERR_RESOURCES: 'a documented limit (channels, GPADLs, pages, identifiers) is reached',
   ERR_OUT_OF_MEMORY: 'the page allocator has no run of pages of that length',
   ERR_CLOSED: 'the channel, bus or transport is closed',

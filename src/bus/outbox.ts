@@ -6,9 +6,13 @@
  */
 import { type ControlPort, PostStatus } from './control-port.ts';
 
-interface Unsent {
+/** A message that waits, as plain data. */
+export interface SavedMessage {
   readonly connectionId: number;
   readonly message: Uint8Array;
+}
+
+interface Unsent extends SavedMessage {
   /** Called instead of trying again when there is no such message connection. */
   readonly refused: (() => void) | undefined;
 }
@@ -69,6 +73,22 @@ export class Outbox {
     this.#unsent.push(...(this.#held ?? []));
     this.#held = undefined;
     if (!this.flush()) this.#backlog();
+  }
+
+  /** What waits, to be put back with `restore`. */
+  save(): { unsent: SavedMessage[]; held: SavedMessage[] | undefined } {
+    const plain = ({ connectionId, message }: Unsent): SavedMessage => ({ connectionId, message: message.slice() });
+    return { unsent: this.#unsent.map(plain), held: this.#held?.map(plain) };
+  }
+
+  /** Takes up where another outbox was saved. Nothing is posted before `flush`. */
+  restore(saved: {
+    readonly unsent: readonly SavedMessage[];
+    readonly held?: readonly SavedMessage[] | undefined;
+  }): void {
+    const waiting = (message: SavedMessage): Unsent => ({ ...message, refused: undefined });
+    this.#unsent = saved.unsent.map(waiting);
+    this.#held = saved.held?.map(waiting);
   }
 
   /** Forgets what was not sent: the connection that it belonged to has ended. */

@@ -9,6 +9,7 @@
 import { assert, UsageError } from '../../errors.ts';
 import { VMBUS_SINT } from '../../wire/messages/index.ts';
 import { MONITOR_GROUPS, NO_MONITOR } from '../../wire/monitor-page.ts';
+import { badSavedState } from '../../wire/saved/index.ts';
 import { EVENT_FLAGS_PER_SINT } from '../../wire/synic.ts';
 import type { ChannelState } from './channel-moves.ts';
 import type { Gpadl } from './gpadl-table.ts';
@@ -25,7 +26,7 @@ export interface HostChannel {
   readonly params: Required<OfferParams>;
   /** Of `params`; two live offers of one guest never share it. */
   readonly key: string;
-  readonly device: HostDevice;
+  device: HostDevice;
   state: ChannelState;
   /** 0 while it has none. */
   relid: number;
@@ -115,6 +116,22 @@ export class ChannelTable {
       channel.monitorId = id;
       return;
     }
+  }
+
+  /** Puts back a channel with the ids that the guest knows it by. @throws PeerError `ERR_SAVED_STATE` if one is taken */
+  restore(channel: HostChannel): void {
+    const { relid, monitorId } = channel;
+    const isMonitored = monitorId !== NO_MONITOR;
+    if (relid < 1 || relid > MAX_CHANNEL_ID || this.#byRelid.has(relid)) throw badSavedState(`channel id ${relid}`);
+    if (isMonitored && (monitorId >= MONITOR_ID_COUNT || this.#monitorIds.has(monitorId))) {
+      throw badSavedState(`monitor id ${monitorId} of channel ${relid}`);
+    }
+    if (channel.state.at !== 'revoked' && this.twins(channel.params).some(({ state }) => state.at !== 'revoked')) {
+      throw badSavedState(`two channels under ${channel.key}`);
+    }
+    this.add(channel);
+    this.#byRelid.set(relid, channel);
+    if (isMonitored) this.#monitorIds.add(monitorId);
   }
 
   /** @throws UsageError `ERR_RESOURCES` when all are taken */

@@ -6,8 +6,10 @@
  * Source: Linux `drivers/hv/channel.c` (`create_gpadl_header`); OpenVMM `vmbus_channel` `gpadl.rs`.
  */
 import { PeerError } from '../../errors.ts';
-import { type GpaRange, parseGpaRanges } from '../../wire/gpa-range.ts';
+import { type GpaRange, gpaRangeBytes, parseGpaRanges } from '../../wire/gpa-range.ts';
+import { badSavedState } from '../../wire/saved/index.ts';
 import type { GpadlState } from './gpadl-moves.ts';
+import type { SavedGpadl } from './saved/saved-bus.ts';
 
 export interface GpadlLimits {
   /** GPADLs of one guest at a time, whatever their state. */
@@ -153,6 +155,37 @@ export class GpadlTable {
     const pageCount = gpadl.ranges.reduce((sum, range) => sum + range.pfns.length, 0);
     this.#pageCount += pageCount - gpadl.pageCount;
     gpadl.pageCount = pageCount;
+  }
+
+  /** One GPADL as plain data. Who uses it is not part of that. */
+  save({ relid, id, state, ranges }: Gpadl): SavedGpadl {
+    const assembly = this.#assemblies.get(id);
+    if (assembly?.gpadl.relid !== relid) return { relid, id, state, ranges, assembly: undefined };
+    const { rangeCount, words, filledBytes } = assembly;
+    return { relid, id, state, ranges, assembly: { rangeCount, words: words.slice(), filledBytes } };
+  }
+
+  /**
+   * Puts a saved GPADL back; nobody uses it yet.
+   * @throws PeerError as `begin`, by the limits of this table, and `ERR_SAVED_STATE` for one that cannot be
+   */
+  restore({ relid, id, state, ranges, assembly }: SavedGpadl): Gpadl {
+    const isAssembling = state.at === 'assembling';
+    if (state.at === 'gone' || isAssembling !== (assembly !== undefined))
+      throw badSavedState(`GPADL ${id} is ${state.at}`);
+    const rangeBytes = ranges.reduce((sum, { pfns }) => sum + gpaRangeBytes(pfns.length), 0);
+    const rangeCount = assembly?.rangeCount ?? ranges.length;
+    const gpadl = this.begin(relid, id, rangeCount, assembly?.words.length ?? rangeBytes);
+    gpadl.state = state;
+    if (assembly === undefined) {
+      this.#assemblies.delete(id);
+      gpadl.ranges = ranges;
+      return gpadl;
+    }
+    const isWhole = assembly.filledBytes % 8 === 0 && assembly.words.length % 8 === 0;
+    if (!isWhole || assembly.filledBytes >= assembly.words.length) throw badSavedState(`GPADL ${id} is in progress`);
+    this.append(id, assembly.words.subarray(0, assembly.filledBytes));
+    return gpadl;
   }
 
   remove(gpadl: Gpadl): void {

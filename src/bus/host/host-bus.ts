@@ -5,6 +5,7 @@
  * No I/O: messages go out through a `ControlPort`, and whoever owns the transport calls `receive`.
  */
 import { PeerError, UsageError } from '../../errors.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
 import { canonicalGuid } from '../../wire/guid.ts';
 import {
   ANY_VERSION,
@@ -22,6 +23,7 @@ import {
 } from '../../wire/messages/index.ts';
 import { NO_MONITOR } from '../../wire/monitor-page.ts';
 import { STATUS_CONNECTION_REFUSED } from '../../wire/ntstatus.ts';
+import { badSavedState } from '../../wire/saved/index.ts';
 import { VmbusVersion } from '../../wire/versions.ts';
 import type { ControlPort } from '../control-port.ts';
 import { type MonitorPages, pagesFault, pagesOrNone } from '../monitor-pages.ts';
@@ -38,10 +40,11 @@ import {
 import { type ContactPolicy, type ContactRequest, contactFailed, judgeContact, parseContact } from './contact.ts';
 import { handleChannelMessage } from './guest-messages.ts';
 import { DEFAULT_HOST_FEATURES, type HostBusEvents, type HostBusOptions } from './host-bus-options.ts';
-import { HostChannels } from './host-channels.ts';
+import { type ChannelContext, HostChannels } from './host-channels.ts';
 import type { HostDevice, OfferParams } from './host-device.ts';
 import { type ConnectionView, HostOffer, type HostOfferTree, inspectChannel } from './host-offer.ts';
 import { encodeOffer } from './offer-message.ts';
+import { checkConnection, decodeSavedBus, encodeSavedBus } from './saved/saved-form.ts';
 
 const GUEST_TO_HOST = 'guest-to-host';
 
@@ -62,7 +65,8 @@ export class HostBus {
   readonly #events: HostBusEvents;
   readonly #policy: ContactPolicy;
   readonly #outbox: Outbox;
-  readonly #channels: HostChannels;
+  #channels: HostChannels;
+  readonly #makeChannels: () => HostChannels;
   readonly #maxUnsentMessages: number;
   readonly #maxTlConnects: number;
   readonly #tlConnects = new Set<string>();
@@ -104,14 +108,16 @@ export class HostBus {
       maxGpadlsInProgress: options.maxGpadlsInProgress ?? 256,
       maxGpadlPages: options.maxGpadlPages ?? 327_680,
     };
-    this.#channels = new HostChannels(limits, {
+    const context: ChannelContext = {
       connection: () => liveConnection(this.#state),
       isOffering,
       send: (message) => this.#send(message),
       dropped: (reason) => this.#drop(reason),
       settled: () => this.#checkReleased(),
       vpCount: options.vpCount,
-    });
+    };
+    this.#makeChannels = () => new HostChannels(limits, context);
+    this.#channels = this.#makeChannels();
   }
 
   get state(): HostConnectionState['at'] {
@@ -172,6 +178,63 @@ export class HostBus {
   /** The guest is gone (reset, crash, lost transport): every channel ends, reserved ones too, without a message. */
   reset(): void {
     this.#step({ is: 'reset' });
+  }
+
+  /**
+   * All that the guest's half of the bus relies on, as bytes. The guest must not run between this and `restore` on the
+   * other host, and this bus is not used after it, unless the save is given up.
+   */
+  save(): Uint8Array {
+    return encodeSavedBus({
+      connection: this.#state,
+      wasConnected: this.#wasConnected,
+      outbox: this.#outbox.save(),
+      tlConnects: [...this.#tlConnects].map(splitTlKey),
+      ...this.#channels.save(),
+    });
+  }
+
+  /**
+   * Takes up the guest where another bus saved it. The guest is not told. Then each device offers its channel as before
+   * (same interface, instance and sub-channel index), calls `HostOffer.resume`, and at last `revokeUnclaimed` takes back
+   * what no device wanted.
+   * @param isUsable whether the pages of a GPADL can be reached
+   * @throws UsageError `ERR_STATE` unless this bus is new; PeerError, mostly `ERR_SAVED_STATE`, for bytes that are
+   *   damaged, impossible, or ask for more than this bus offers. It is as new then
+   */
+  restore(bytes: Uint8Array, isUsable: (ranges: readonly GpaRange[]) => boolean = () => true): void {
+    if (this.#state.at !== 'disconnected' || this.#channels.table.size > 0 || this.#outbox.length > 0) {
+      throw new UsageError('ERR_STATE', 'only a host bus that was not used yet can be restored');
+    }
+    const saved = decodeSavedBus(bytes);
+    const connection = liveConnection(saved.connection);
+    const channels = this.#makeChannels();
+    channels.restore(saved, isUsable);
+    checkConnection(saved.connection, this.#policy);
+    if (connection !== undefined && this.#events.pagesChosen !== undefined) {
+      const { monitorPages, hasServerMonitorPages, interruptPageGpa } = connection;
+      if (!this.#events.pagesChosen(hasServerMonitorPages ? undefined : monitorPages, interruptPageGpa)) {
+        throw badSavedState('its monitor or interrupt pages cannot be used');
+      }
+    }
+    this.#channels = channels;
+    this.#state = saved.connection;
+    this.#outbox.restore(saved.outbox);
+    for (const { endpointId, serviceId } of saved.tlConnects) this.#tlConnects.add(tlKey(endpointId, serviceId));
+    this.#wasConnected = saved.wasConnected;
+    if (connection !== undefined) this.#events.connected?.(connection.version, connection.features, connection);
+    channels.settleRestored();
+    if (!this.#outbox.flush()) this.#events.backlog?.();
+    this.#checkReleased();
+  }
+
+  /** After `restore`: takes back the channels that no device has taken up. @returns how many */
+  revokeUnclaimed(): number {
+    const orphans = [...this.#channels.unclaimed];
+    this.#channels.unclaimed.clear();
+    const isConnected = this.#view.isConnected;
+    for (const channel of orphans) this.#channels.deviceEvent(channel, { is: 'revoked', isConnected });
+    return orphans.length;
   }
 
   /** Tries again to post what could not be posted. @returns true when nothing waits any more */
@@ -420,6 +483,11 @@ export interface HostBusTree {
 
 function tlKey(endpointId: string, serviceId: string): string {
   return `${canonicalGuid(endpointId)}/${canonicalGuid(serviceId)}`;
+}
+
+function splitTlKey(key: string): { endpointId: string; serviceId: string } {
+  const [endpointId = '', serviceId = ''] = key.split('/');
+  return { endpointId, serviceId };
 }
 
 function isContact(message: Uint8Array): boolean {

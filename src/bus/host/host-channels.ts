@@ -4,6 +4,7 @@
  */
 import { PeerError, UsageError } from '../../errors.ts';
 import { PAGE_BYTES } from '../../memory/page.ts';
+import type { GpaRange } from '../../wire/gpa-range.ts';
 import {
   AllOffersDelivered,
   CloseReservedResponse,
@@ -18,6 +19,7 @@ import {
 } from '../../wire/messages/index.ts';
 import { NO_MONITOR } from '../../wire/monitor-page.ts';
 import { STATUS_SUCCESS, VMBUS_STATUS_FAILURE } from '../../wire/ntstatus.ts';
+import { badSavedState } from '../../wire/saved/index.ts';
 import { VmbusVersion } from '../../wire/versions.ts';
 import { isLegal } from '../moves.ts';
 import {
@@ -36,6 +38,7 @@ import { type GpadlAction, type GpadlEvent, stepGpadl } from './gpadl-moves.ts';
 import { type Gpadl, type GpadlLimits, GpadlTable, isUsed } from './gpadl-table.ts';
 import type { HostDevice, HostGpadl, OfferParams } from './host-device.ts';
 import { encodeOffer } from './offer-message.ts';
+import type { SavedGpadl, SavedHostBus } from './saved/saved-bus.ts';
 
 /** What the channels need from the connection that they belong to. */
 export interface ChannelContext {
@@ -53,6 +56,8 @@ export interface ChannelContext {
 export class HostChannels {
   readonly table = new ChannelTable();
   readonly gpadls: GpadlTable;
+  /** Restored channels that no device has taken up yet. */
+  readonly unclaimed = new Set<HostChannel>();
   readonly #context: ChannelContext;
 
   constructor(limits: GpadlLimits, context: ChannelContext) {
@@ -60,12 +65,106 @@ export class HostChannels {
     this.#context = context;
   }
 
+  // --- saved and restored
+
+  /** The channels that the guest knows and the GPADLs that it has, as plain data. */
+  save(): Pick<SavedHostBus, 'channels' | 'gpadls'> {
+    const known = this.table.all().filter(({ state }) => isVisible(state));
+    return {
+      channels: known.map(({ params, state, relid, monitorId }) => ({ params, state, relid, monitorId })),
+      gpadls: known.flatMap(({ relid }) => this.gpadls.ofChannel(relid)).map((gpadl) => this.gpadls.save(gpadl)),
+    };
+  }
+
+  /**
+   * Puts back what another host saved, into tables that are empty. No device is asked and nothing is sent before
+   * `settleRestored`.
+   * @param isUsable whether the pages of a GPADL can be reached
+   * @throws PeerError for what cannot be; these tables are of no use then
+   */
+  restore(saved: Pick<SavedHostBus, 'channels' | 'gpadls'>, isUsable: (ranges: readonly GpaRange[]) => boolean): void {
+    for (const { params, state, relid, monitorId } of saved.channels) {
+      if (!isVisible(state)) throw badSavedState(`channel ${relid} is ${state.at}`);
+      const channel: HostChannel = {
+        params,
+        key: keyOf(params),
+        device: NO_DEVICE,
+        state,
+        relid,
+        monitorId,
+        ring: undefined,
+      };
+      channel.device = this.#caretaker(channel, isUsable);
+      this.table.restore(channel);
+      if (state.at !== 'revoked') this.unclaimed.add(channel);
+    }
+    // Ids in progress must be unique; those that are complete need not be, and so come first.
+    const isAssembling = ({ state }: SavedGpadl): number => (state.at === 'assembling' ? 1 : 0);
+    for (const gpadl of [...saved.gpadls].sort((a, b) => isAssembling(a) - isAssembling(b))) {
+      if (this.table.withRelid(gpadl.relid) === undefined || !isUsable(gpadl.ranges)) {
+        throw badSavedState(`GPADL ${gpadl.id} of channel ${gpadl.relid}`);
+      }
+      this.gpadls.restore(gpadl);
+    }
+    for (const channel of this.unclaimed) this.#restoreRing(channel);
+  }
+
+  /** Brings on what the old host's devices had not finished: they hold nothing any more. */
+  settleRestored(): void {
+    for (const channel of [...this.unclaimed]) {
+      if (channel.state.at === 'closing' || channel.state.at === 'reopening') channel.device.closeRequested();
+    }
+    for (const gpadl of this.gpadls.all()) this.#userLeft(gpadl);
+  }
+
+  /**
+   * A device has taken up a restored channel and goes on where the old one was.
+   * @returns what the guest opened it with, if it is open; an open that waits for its answer is asked for again
+   */
+  resume(channel: HostChannel): HostOpenRequest | undefined {
+    if (channel.state.at === 'opening') channel.device.openRequested(channel.state.open);
+    else if (channel.state.at === 'open') return channel.state.open;
+    return undefined;
+  }
+
+  #restoreRing(channel: HostChannel): void {
+    const { state, relid } = channel;
+    if (state.at !== 'open' && state.at !== 'opening') return;
+    const ring = this.gpadl(channel, state.open.ringGpadlId);
+    const fault = this.#openFault(channel, state.open, ring);
+    // The guest may have asked for the pages already; it gets them when the channel is closed.
+    const isAwaited = ring?.state.at === 'tearingDown';
+    if (ring === undefined || (fault !== undefined && !isAwaited)) throw badSavedState(`channel ${relid}: ${fault}`);
+    channel.ring = ring;
+    ring.ringCount++;
+  }
+
+  /** Stands in for the device that has not come yet: uses nothing, so lets go at once. */
+  #caretaker(channel: HostChannel, isUsable: (ranges: readonly GpaRange[]) => boolean): HostDevice {
+    return {
+      openRequested: () => {},
+      closeRequested: () => this.deviceEvent(channel, { is: 'deviceClosed', isOffering: this.#context.isOffering() }),
+      gpadlCreated: (_id, ranges) => isUsable(ranges),
+      released: () => {
+        if (this.unclaimed.delete(channel)) this.deviceEvent(channel, { is: 'revoked', isConnected: false });
+      },
+    };
+  }
+
   // --- what the devices ask
 
-  /** @throws UsageError `ERR_STATE` for a key that is offered already, `ERR_RESOURCES` for one channel too many */
+  /**
+   * A restored channel of this key that no device has taken up yet is given to the device; `resume` follows.
+   * @throws UsageError `ERR_STATE` for a key that is offered already, `ERR_RESOURCES` for one channel too many
+   */
   add(params: Required<OfferParams>, device: HostDevice): HostChannel {
     const key = keyOf(params);
     const twins = this.table.twins(params).filter((twin) => twin.state.at !== 'gone');
+    const restored = twins.find((twin) => this.unclaimed.delete(twin));
+    if (restored !== undefined) {
+      restored.device = device;
+      return restored;
+    }
     if (twins.some((twin) => twin.state.at !== 'revoked'))
       throw new UsageError('ERR_STATE', `${key} is offered already`);
     const isHeld = twins.length > 0;
@@ -138,6 +237,10 @@ export class HostChannels {
   /** Ends every channel but the reserved ones, or with a reset those too. `settled` follows when devices let go. */
   release(isReset: boolean): void {
     for (const channel of this.table.all()) this.#move(channel, { is: isReset ? 'reset' : 'connectionEnded' });
+    for (const channel of [...this.unclaimed]) {
+      // Nobody is there to answer an open.
+      if (channel.state.at === 'openingReleased') this.#move(channel, { is: 'deviceOpened', ok: false });
+    }
   }
 
   /** True when no channel but reserved ones is left with the guest, and none of its pages is in use. */
@@ -390,6 +493,9 @@ export class HostChannels {
     this.#context.send(ModifyChannelResponse.encode({ channelId: relid, status }));
   }
 }
+
+/** Until a channel has one. */
+const NO_DEVICE: HostDevice = { openRequested: () => {}, closeRequested: () => {} };
 
 /** The connection id that the guest signals for a channel in use. */
 function signalConnectionOf(channel: HostChannel): number | undefined {

@@ -1,6 +1,6 @@
 /** The handle on one offered channel that a device holds. */
 
-import type { ChannelState } from './channel-moves.ts';
+import type { ChannelState, HostOpenRequest } from './channel-moves.ts';
 import { connectionIdOf, type HostChannel } from './channel-table.ts';
 import type { GpadlTable } from './gpadl-table.ts';
 import type { HostChannels } from './host-channels.ts';
@@ -47,6 +47,15 @@ export class HostOffer {
 
   get state(): ChannelState['at'] {
     return this.#channel.state.at;
+  }
+
+  /**
+   * On a bus that was restored: goes on where the device on the old host was. Call it once, after `HostBus.offer`; of a
+   * channel that was not restored nothing comes of it. An open that the guest still waits for is asked for again.
+   * @returns what the guest opened the channel with if it is open now: take up its rings, and tell nobody
+   */
+  resume(): HostOpenRequest | undefined {
+    return this.#channels.resume(this.#channel);
   }
 
   /**
