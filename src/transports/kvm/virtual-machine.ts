@@ -24,6 +24,7 @@ import { UART_IRQ, Uart } from './machine/uart.ts';
 import type { MachineEnd } from './machine/vcpu-exits.ts';
 import { openKvm } from './open-kvm.ts';
 import { PanicWatch } from './panic-watch.ts';
+import { type ReleasableBus, releaseGuest } from './release-guest.ts';
 
 const MIB = 1024 * 1024;
 export const MAX_CPUS = 4;
@@ -47,16 +48,15 @@ export interface BootOptions {
   readonly onReset?: 'exit' | 'restart' | undefined;
   /**
    * Called once before the guest runs: put a host end on the environment and offer devices.
-   * @returns the host end, to be told when the guest was reset; `undefined` for none
+   * @returns the host end, to be told when the guest was reset and waited for until its devices let go of the guest;
+   *   `undefined` if nothing on it ever touches guest memory
    */
   readonly attach?: ((environment: HostEnvironment) => VirtualMachineClient | undefined) | undefined;
 }
 
 /** What a virtual machine asks of the host end that was attached to it; a `HostVmbus` has it. */
 export interface VirtualMachineClient {
-  readonly bus: {
-    /** The guest is gone without a word and another boots in its place. */
-    reset(): void;
+  readonly bus: ReleasableBus & {
     /** Virtual processor on which the guest wants its control messages. */
     readonly targetMessageVp: number;
   };
@@ -74,6 +74,8 @@ export interface VirtualMachineExit {
 
 /** How long a guest may go on after its panic, to finish its report or to reset itself. */
 const PANIC_GRACE_MS = 3000;
+/** How long devices may take to finish what the guest had asked for, once the machine has ended. */
+const LET_GO_MS = 10_000;
 /** Console output is handed over at most so often: one byte per exit would be one call per byte. */
 const CONSOLE_DELAY_MS = 4;
 
@@ -200,14 +202,17 @@ export class VirtualMachine {
           return this.#exit(end);
         }
         if (this.#panic.report !== undefined) return this.#exit(end);
+        if (!(await this.#letGo(() => this.#decided !== undefined))) return this.#exit(undefined);
         this.#powerOn();
       }
     } finally {
       clearTimeout(timeout);
       clearTimeout(this.#panicTimer);
-      this.#host.lost('the virtual machine has ended');
-      this.#ramMapping.release();
       this.#libc.close(this.#kvmFd);
+      this.#host.lost('the virtual machine has ended');
+      const giveUpAt = performance.now() + LET_GO_MS;
+      // RAM that a device still uses is left to the garbage collector.
+      if (await this.#letGo(() => performance.now() > giveUpAt)) this.#ramMapping.release();
     }
   }
 
@@ -240,6 +245,8 @@ export class VirtualMachine {
       this.#processors = run.processors.filter((processor) => processor !== undefined);
       this.#drain();
       this.#drainConsole();
+      // What is still held back would reach the host end as if the next guest had said it.
+      for (const { queue } of this.#mailboxes) queue.drain({ message() {}, signalled() {} }, () => true);
     }
   }
 
@@ -249,9 +256,12 @@ export class VirtualMachine {
     this.#registers.reset();
     this.#synic.reset();
     this.#uart.reset();
-    for (const { queue } of this.#mailboxes) queue.drain({ message() {}, signalled() {} }, () => true);
     loadKernel(this.#ram, this.#image, this.#registers.vpCount);
-    this.#client?.bus.reset();
+  }
+
+  /** @returns whether no device uses the guest's RAM any more */
+  async #letGo(isGivenUp: () => boolean): Promise<boolean> {
+    return this.#client === undefined || (await releaseGuest(this.#client.bus, isGivenUp));
   }
 
   /** A vCPU thread has something for us. */
