@@ -6,7 +6,7 @@
  * completions run at DISPATCH or below and may not.
  */
 import { type PeerError, UsageError } from '../errors.ts';
-import { type GuestMemory, Mdl } from '../memory/index.ts';
+import { type GuestMemory, Mdl, PAGE_BYTES } from '../memory/index.ts';
 import type { RingReader, RingWriter } from '../ring/index.ts';
 import type { GpaRange } from '../wire/gpa-range.ts';
 import type { Guid } from '../wire/guid.ts';
@@ -25,6 +25,7 @@ import type { ChannelStatistics } from './packets/statistics.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type ChannelSettings, defaultSettings } from './settings.ts';
 import type { ChannelTap } from './tap.ts';
+import type { ChannelWatch } from './watch.ts';
 
 export class ChannelEndpoint implements PacketPathOwner {
   readonly role: 'guest' | 'host';
@@ -38,6 +39,7 @@ export class ChannelEndpoint implements PacketPathOwner {
   readonly #life: LifeRunner;
   #side: ChannelSide | null = null;
   #tap: ChannelTap | null = null;
+  #watch: ChannelWatch | null = null;
 
   constructor(role: 'guest' | 'host', driver: ChannelDriver) {
     this.role = role;
@@ -46,8 +48,12 @@ export class ChannelEndpoint implements PacketPathOwner {
     this.#life = new LifeRunner(driver, role, {
       perform: (action) => this.#do(action),
       passive: (work) => this.#side?.scheduler.passive(work),
-      changed: (from, to) => this.#tap?.stateChanged?.(this, from, to),
-      subject: () => this.#subject,
+      changed: (from, to) => {
+        this.#tap?.stateChanged?.(this, from, to);
+        this.#watch?.stateChanged(this, to);
+      },
+      callBack: (call) => (this.#watch === null ? call() : this.#watch.callback(this, call)),
+      subject: () => this.subject,
     });
   }
 
@@ -73,9 +79,9 @@ export class ChannelEndpoint implements PacketPathOwner {
     return 'end' in state && state.end !== null;
   }
 
-  /** True in the synchronous part of a state-change callback. */
+  /** True in the synchronous part of a state-change callback; under a verifier also behind its `await`s. */
   get isInStateCallback(): boolean {
-    return this.#life.isInCallback;
+    return this.#life.isInCallback || this.#watch?.isInCallback(this) === true;
   }
 
   /** Known while enabled. */
@@ -120,6 +126,16 @@ export class ChannelEndpoint implements PacketPathOwner {
       : null;
   }
 
+  /** The verifier; `null` for none, which costs one branch at each point. Best set before the first packet. */
+  get watch(): ChannelWatch | null {
+    return this.#watch;
+  }
+
+  set watch(watch: ChannelWatch | null) {
+    this.#watch = watch;
+    this.#path.setWatch(watch);
+  }
+
   // --- its life
 
   /**
@@ -127,7 +143,7 @@ export class ChannelEndpoint implements PacketPathOwner {
    * @throws UsageError `ERR_STATE` unless it is Disabled
    */
   enable(side: ChannelSide): void {
-    if (!this.isDisabled) throw new UsageError('ERR_STATE', `enable: ${this.#subject} is ${this.stage}`);
+    if (!this.isDisabled) throw new UsageError('ERR_STATE', `enable: ${this.subject} is ${this.stage}`);
     this.#side = side;
     this.#life.step({ is: 'enable', run: this.role === 'guest' });
   }
@@ -153,7 +169,7 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   /** Takes up the rings; from now on doorbells may come, and are remembered until the channel runs. */
   attach(reader: RingReader, writer: RingWriter, signal: () => void): void {
-    if (this.#side === null) throw new UsageError('ERR_STATE', `attach: ${this.#subject} is ${this.stage}`);
+    if (this.#side === null) throw new UsageError('ERR_STATE', `attach: ${this.subject} is ${this.stage}`);
     this.#path.attach(reader, writer, signal, this.#side.scheduler);
   }
 
@@ -205,6 +221,7 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   /** Bytes only. `packet.completed` runs exactly once. */
   sendInBand(packet: OutgoingPacket, payload: Uint8Array | null, payloadBytes: number, wantsCompletion: boolean): void {
+    if (this.#watch !== null) this.#watch.sending(this, packet, null);
     this.#path.sends.sendInBand(packet, payload, payloadBytes, wantsCompletion);
   }
 
@@ -216,6 +233,7 @@ export class ChannelEndpoint implements PacketPathOwner {
     payload: Uint8Array | null,
     payloadBytes: number,
   ): void {
+    if (this.#watch !== null) this.#watch.sending(this, packet, [wholePages(pfns, pfnCount)]);
     this.#path.sends.sendPfns(packet, pfns, pfnCount, payload, payloadBytes);
   }
 
@@ -227,6 +245,7 @@ export class ChannelEndpoint implements PacketPathOwner {
     payloadBytes: number,
     wantsCompletion: boolean,
   ): void {
+    if (this.#watch !== null) this.#watch.sending(this, packet, ranges);
     this.#path.sends.sendRanges(packet, ranges, payload, payloadBytes, wantsCompletion);
   }
 
@@ -249,25 +268,29 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   /** The driver is done with a packet; the sender is answered if it asked. */
   complete(packet: IncomingPacket, payload: Uint8Array | null, payloadBytes: number): void {
+    if (this.#watch !== null) this.#watch.givenBack(this, packet, 'completed');
     this.#unpin(packet);
     this.#path.receives.complete(packet, payload, payloadBytes);
   }
 
   /** Deliver this packet again at PASSIVE; only from its own `packet` callback. */
   deferToPassive(packet: IncomingPacket): void {
+    if (this.#watch !== null) this.#watch.givenBack(this, packet, 'deferred');
     this.#path.receives.deferToPassive(packet);
   }
 
   /** Deliver nothing any more until the channel is opened anew. */
   failIncoming(packet: IncomingPacket): void {
+    this.#watch?.givenBack(this, packet, 'failed');
     this.#unpin(packet);
     this.#path.receives.fail(packet);
   }
 
   /**
    * The sender's pages. `STATUS_PENDING`: not there yet, return from the `packet` callback and it is called again.
+   * @param isReadOnly a promise of the driver's, which only a verifier looks at
    */
-  externalData(packet: IncomingPacket): ExternalData {
+  externalData(packet: IncomingPacket, isReadOnly = false): ExternalData {
     if (packet.external !== null) return { status: STATUS_SUCCESS, mdl: packet.external };
     const side = this.#side;
     if (side === null) return { status: STATUS_INVALID_DEVICE_STATE, mdl: null };
@@ -283,6 +306,7 @@ export class ChannelEndpoint implements PacketPathOwner {
       return { status: STATUS_PENDING, mdl: null };
     }
     packet.external = data.mdl;
+    if (this.#watch !== null) this.#watch.mapped(this, packet, data.mdl, isReadOnly);
     this.statistics.externalBytesReceived += Mdl.totalBytes(data.mdl);
     return data;
   }
@@ -300,20 +324,28 @@ export class ChannelEndpoint implements PacketPathOwner {
 
   async createGpadl(ranges: readonly GpaRange[], access: GpadlAccess): Promise<CreatedGpadl> {
     if (this.#side === null) return { status: STATUS_INVALID_DEVICE_STATE, gpadlId: 0 };
-    return await this.#side.createGpadl(ranges, access);
+    const created = await this.#side.createGpadl(ranges, access);
+    if (created.status === STATUS_SUCCESS) this.#watch?.gpadlCreated(this, created.gpadlId);
+    return created;
   }
 
   async deleteGpadl(gpadlId: number): Promise<void> {
+    this.#watch?.gpadlDeleting(this, gpadlId);
     await this.#side?.deleteGpadl(gpadlId);
+    this.#watch?.gpadlDeleted(this, gpadlId);
   }
 
   mapGpadl(gpadlId: number, access: GpadlAccess): GpadlMapping {
     if (this.#side === null || !this.isOpen) return { status: STATUS_INVALID_DEVICE_STATE, mdl: null };
-    return this.#side.mapGpadl(gpadlId, access);
+    const mapping = this.#side.mapGpadl(gpadlId, access);
+    if (mapping.mdl !== null) this.#watch?.gpadlMapped(this, gpadlId, mapping.mdl);
+    return mapping;
   }
 
   unmapGpadl(gpadlId: number): boolean {
-    return this.#side?.unmapGpadl(gpadlId) === true;
+    const wasMapped = this.#side?.unmapGpadl(gpadlId) === true;
+    if (wasMapped) this.#watch?.gpadlUnmapped(this, gpadlId);
+    return wasMapped;
   }
 
   inspect(): object {
@@ -333,6 +365,7 @@ export class ChannelEndpoint implements PacketPathOwner {
   // --- what the packets report
 
   deliver(packet: IncomingPacket): void {
+    if (this.#watch !== null) this.#watch.delivered(this, packet);
     this.#driver.packet(packet);
   }
 
@@ -395,7 +428,13 @@ export class ChannelEndpoint implements PacketPathOwner {
     if (packet.external !== null) this.#side?.unpin(packet.external);
   }
 
-  get #subject(): string {
+  /** For messages: `channel net (guest)`. */
+  get subject(): string {
     return `channel ${this.settings.name === '' ? this.relid : this.settings.name} (${this.role})`;
   }
+}
+
+/** The range that a list of whole pages makes. */
+function wholePages(pfns: ArrayLike<number>, pfnCount: number): GpaRange {
+  return { byteCount: pfnCount * PAGE_BYTES, byteOffset: 0, pfns: Array.from(pfns).slice(0, pfnCount) };
 }

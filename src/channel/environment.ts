@@ -8,11 +8,14 @@
 import type { ControlPort } from '../bus/control-port.ts';
 import type { GuestMemory } from '../memory/guest-memory.ts';
 import type { Scheduler } from './scheduler.ts';
+import type { VerifierMaker } from './watch.ts';
 
 /** What a transport gives the guest end (it owns the memory). */
 export interface GuestEnvironment {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
+  /** How to watch over the channels of this end; without it `verifier: true` is refused. */
+  readonly verifier?: VerifierMaker;
   /** Guest to host control messages. */
   readonly control: ControlPort;
   /** Raise the host's event for a channel: `HvSignalEvent` on the connection id that came with the offer. */
@@ -30,6 +33,8 @@ export interface HostEnvironment {
   /** The guest's memory as the host sees it. */
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
+  /** As the guest's. */
+  readonly verifier?: VerifierMaker;
   /** Host to guest control messages; the connection id is ignored (there is one message slot per guest). */
   readonly control: ControlPort;
   /** Interrupt the guest: set `eventFlag` for virtual processor `targetVp`. */

@@ -30,3 +30,5 @@ export type { ChannelStatistics } from './packets/statistics.ts';
 export type { Scheduler, Timer } from './scheduler.ts';
 export type { ChannelSettings } from './settings.ts';
 export type { ChannelTap } from './tap.ts';
+export type { VerifierOption } from './verifier-option.ts';
+export type { ChannelWatch, Finding, FindingEvent, GivenBack, PacketWatch, VerifierMaker } from './watch.ts';

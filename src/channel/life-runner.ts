@@ -18,6 +18,8 @@ export interface LifeHost {
   /** Runs work in a turn of its own at PASSIVE. */
   passive(work: () => void): void;
   changed(from: LifeState['at'], to: LifeState['at']): void;
+  /** Calls a callback of the driver's. */
+  callBack<Outcome>(call: () => Outcome | Promise<Outcome>): Outcome | Promise<Outcome>;
   /** Whose life this is, for messages. */
   subject(): string;
 }
@@ -124,7 +126,7 @@ export class LifeRunner {
       let outcome: Outcome | Promise<Outcome>;
       this.isInCallback = true;
       try {
-        outcome = call();
+        outcome = this.#host.callBack(call);
       } catch (error) {
         // A driver that throws has a bug, which goes up; the channel does not hang for it.
         this.isInCallback = false;

@@ -18,7 +18,10 @@ export class Mdl {
   /** Exactly the pages that hold the bytes. */
   readonly pfns: readonly number[];
   next: Mdl | null = null;
+  /** Called before a touch after the end is refused: for a verifier, which knows who ended it. */
+  touchedLate: (() => void) | null = null;
   #view: ScatterView | undefined;
+  #chainView: ScatterView | undefined;
   #endedBy: string | undefined;
 
   private constructor(memory: GuestMemory, pfns: readonly number[], byteOffset: number, byteCount: number) {
@@ -90,17 +93,21 @@ export class Mdl {
    * @throws AddressError if a page is outside guest memory
    */
   view(): ScatterView {
-    if (this.#endedBy !== undefined) throw new UsageError('ERR_STATE', `the MDL is gone: ${this.#endedBy}`);
+    if (this.#endedBy !== undefined) {
+      this.touchedLate?.();
+      throw new UsageError('ERR_STATE', `the MDL is gone: ${this.#endedBy}`);
+    }
     this.#view ??= new ScatterView(this.memory, this.pfns, this.byteOffset, this.byteCount);
     return this.#view;
   }
 
-  /** The bytes of this MDL and all behind it; throws as `view` does. Only the MDLs' own views end with `invalidate`. */
+  /** The bytes of this MDL and all behind it; throws as `view` does. */
   chainView(): ScatterView {
     if (this.next === null) return this.view();
     const segments: Uint8Array[] = [];
     for (let mdl: Mdl | null = this; mdl !== null; mdl = mdl.next) segments.push(...mdl.view().segments);
-    return ScatterView.over(segments);
+    this.#chainView = ScatterView.over(segments);
+    return this.#chainView;
   }
 
   /**
@@ -110,7 +117,8 @@ export class Mdl {
   invalidate(reason: string): void {
     for (let mdl: Mdl | null = this; mdl !== null; mdl = mdl.next) {
       mdl.#endedBy ??= reason;
-      mdl.#view?.invalidate(reason);
+      mdl.#view?.invalidate(reason, mdl.touchedLate);
+      mdl.#chainView?.invalidate(reason, mdl.touchedLate);
     }
   }
 }

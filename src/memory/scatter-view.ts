@@ -14,6 +14,7 @@ export class ScatterView {
   /** The view whose `invalidate` ends this one too: itself, or the one it was sliced from. */
   readonly #root: ScatterView;
   #endedBy: string | undefined;
+  #touchedLate: (() => void) | null = null;
 
   /**
    * Bytes of listed pages. Every page that holds one of them is checked here, once.
@@ -130,14 +131,18 @@ export class ScatterView {
   /**
    * Ends this view and all slices of it: from now on every access is a `UsageError` that names `reason`. Segments
    * handed out before cannot be called back.
+   * @param touchedLate called before each access that is refused so
    */
-  invalidate(reason: string): void {
+  invalidate(reason: string, touchedLate: (() => void) | null = null): void {
     this.#root.#endedBy ??= reason;
+    this.#root.#touchedLate ??= touchedLate;
   }
 
   #checkAlive(): void {
     const endedBy = this.#root.#endedBy;
-    if (endedBy !== undefined) throw new UsageError('ERR_STATE', `these bytes are no longer ours to touch: ${endedBy}`);
+    if (endedBy === undefined) return;
+    this.#root.#touchedLate?.();
+    throw new UsageError('ERR_STATE', `these bytes are no longer ours to touch: ${endedBy}`);
   }
 
   #checkInside(at: number, byteCount: number): void {

@@ -8,6 +8,8 @@ import type { Guid } from '../../wire/guid.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import type { GuestEnvironment } from '../environment.ts';
 import type { Scheduler } from '../scheduler.ts';
+import { type VerifierOption, verifierOf } from '../verifier-option.ts';
+import type { ChannelWatch } from '../watch.ts';
 import { GuestChannelSide } from './guest-channel-side.ts';
 import { type MmioRange, MmioSpace } from './mmio-space.ts';
 
@@ -35,6 +37,8 @@ export interface GuestVmbusEvents {
 }
 
 export interface GuestVmbusOptions extends GuestBusOptions {
+  /** `true`: watch over every channel of this end; a verifier of one's own does too. See `vmbus/verifier`. */
+  readonly verifier?: VerifierOption;
   /** Who hands out the guest's pages; by default an allocator over all of its memory. */
   readonly pages?: PageAllocator;
   /** Where devices get memory-mapped I/O space; by default 4 GiB at 64 GiB. */
@@ -48,6 +52,8 @@ const RETRY_MS = 1;
 export class GuestVmbus {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
+  /** Watches over the channels enabled here; `null` for none. */
+  readonly verifier: ChannelWatch | null;
   readonly bus: GuestBus;
   /** Pages for rings; drivers take theirs from here too. */
   readonly pages: PageAllocator;
@@ -68,6 +74,7 @@ export class GuestVmbus {
     this.#events = options.events ?? {};
     this.memory = env.memory;
     this.scheduler = env.scheduler;
+    this.verifier = verifierOf(options.verifier, env.verifier);
     this.pages = options.pages ?? new PageAllocator(env.memory);
     this.mmio = new MmioSpace(options.mmio);
     const { dropped, message } = this.#events;
@@ -123,6 +130,7 @@ export class GuestVmbus {
   /** Binds a Disabled channel to the offer that suits, now or when it comes. Returns at once. */
   enable(endpoint: ChannelEndpoint, target: OfferTarget): void {
     const side = new GuestChannelSide(this, endpoint, target);
+    endpoint.watch ??= this.verifier;
     endpoint.enable(side);
   }
 
@@ -160,6 +168,7 @@ export class GuestVmbus {
     return {
       bus: this.bus.inspect(),
       channels: [...this.#sides].map((side) => side.endpoint.inspect()),
+      ...(this.verifier === null ? {} : { verifier: this.verifier.inspect() }),
       freePages: this.pages.freePages,
     };
   }

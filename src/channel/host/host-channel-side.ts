@@ -119,6 +119,11 @@ export class HostChannelSide implements ChannelSide, HostDevice {
     return ranges.every(({ pfns }) => Array.from(pfns).every((pfn) => memory.hasPage(pfn)));
   }
 
+  /** A mapping is the device's to end; whoever waits for it may be told why it waits. */
+  gpadlTornDown(gpadlId: number): void {
+    if (this.#mapped.has(gpadlId)) this.#endpoint.watch?.gpadlTornDown(this.#endpoint, gpadlId);
+  }
+
   // --- what the driver asks
 
   mapGpadl(gpadlId: number, access: GpadlAccess): GpadlMapping {

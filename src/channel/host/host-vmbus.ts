@@ -5,6 +5,8 @@ import type { Guid } from '../../wire/guid.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import type { HostEnvironment } from '../environment.ts';
 import type { Scheduler } from '../scheduler.ts';
+import { type VerifierOption, verifierOf } from '../verifier-option.ts';
+import type { ChannelWatch } from '../watch.ts';
 import { HostChannelSide } from './host-channel-side.ts';
 
 /** What a channel says of itself. */
@@ -33,6 +35,8 @@ export interface PagePinner {
 }
 
 export interface HostVmbusOptions extends HostBusOptions {
+  /** `true`: watch over every channel of this end; a verifier of one's own does too. See `vmbus/verifier`. */
+  readonly verifier?: VerifierOption;
   readonly events?: HostVmbusEvents;
   /** By default every page of guest memory is always there. */
   readonly pinner?: PagePinner;
@@ -46,6 +50,8 @@ const RETRY_MS = 1;
 export class HostVmbus {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
+  /** Watches over the channels enabled here; `null` for none. */
+  readonly verifier: ChannelWatch | null;
   readonly bus: HostBus;
   /** The virtual trust level that its guest's drivers run in. */
   readonly vtl: number;
@@ -63,6 +69,7 @@ export class HostVmbus {
     this.#pinner = options.pinner;
     this.memory = env.memory;
     this.scheduler = env.scheduler;
+    this.verifier = verifierOf(options.verifier, env.verifier);
     this.vtl = options.vtl ?? 0;
     const { connected, disconnected, dropped, message, lost } = options.events ?? {};
     this.bus = new HostBus(
@@ -105,6 +112,7 @@ export class HostVmbus {
    */
   enable(endpoint: ChannelEndpoint, params: ChannelOffer): void {
     const side = new HostChannelSide(this, endpoint, params);
+    endpoint.watch ??= this.verifier;
     endpoint.enable(side);
   }
 
@@ -153,6 +161,7 @@ export class HostVmbus {
     return {
       bus: this.bus.inspect(),
       channels: [...this.#sides].map((side) => side.endpoint.inspect()),
+      ...(this.verifier === null ? {} : { verifier: this.verifier.inspect() }),
     };
   }
 

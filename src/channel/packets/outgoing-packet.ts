@@ -46,10 +46,18 @@ export class OutgoingPacket {
    */
   completed(_status: NtStatus, _bytes: Uint8Array | null, _byteCount: number): void {}
 
+  /** It goes on where its channel was restored, and its routine runs there: here it is only given back. */
+  handedOver(): void {}
+
   /** Private memory for the encoded packet while it waits; kept for the next time. */
   hold(packetBytes: number): PacketBuffer {
     this.#held ??= new PacketBuffer(packetBytes);
     this.#held.ensure(packetBytes);
     return this.#held;
+  }
+
+  /** A copy of the packet that waits, descriptor to padding; only while it is queued. */
+  encoded(): Uint8Array {
+    return this.hold(this.packetBytes).bytes.slice(0, this.packetBytes);
   }
 }

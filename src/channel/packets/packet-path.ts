@@ -12,6 +12,7 @@ import type { ChannelEndpoint } from '../channel-endpoint.ts';
 import { Irql, swapIrql } from '../irql.ts';
 import type { Scheduler } from '../scheduler.ts';
 import type { ChannelSettings } from '../settings.ts';
+import type { PacketWatch } from '../watch.ts';
 import type { IncomingPacket } from './incoming-packet.ts';
 import { Pause, ReceivePath, type ReceivePathOwner } from './receive-path.ts';
 import { SendPath, type SendPathOwner } from './send-path.ts';
@@ -58,6 +59,12 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
     this.#settings = settings;
     this.sends = new SendPath(this, this.statistics);
     this.receives = new ReceivePath(this, endpoint, this.sends, settings, this.statistics);
+  }
+
+  /** Tells the verifier of each step of a packet. */
+  setWatch(watch: PacketWatch | null): void {
+    this.sends.watch = watch;
+    this.receives.isPooling = watch === null;
   }
 
   get isAttached(): boolean {

@@ -52,6 +52,8 @@ export class ReceivePath {
   batchCount = 0;
   /** Packets that the current turn may still take. */
   turnBudget = 0;
+  /** False under a verifier: a packet object that is never used twice shows who uses it too late. */
+  isPooling = true;
 
   readonly #owner: ReceivePathOwner;
   readonly #endpoint: ChannelEndpoint;
@@ -274,7 +276,7 @@ export class ReceivePath {
     packet.external = null;
     packet.isAwaitingData = false;
     packet.state = IncomingState.Free;
-    this.#pool.push(packet);
+    if (this.isPooling) this.#pool.push(packet);
     this.#oneLess();
   }
 

@@ -14,6 +14,7 @@ import { RingWrite, type RingWriter } from '../../ring/index.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
 import { type NtStatus, STATUS_INVALID_BUFFER_SIZE, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
 import {
+  DESCRIPTOR_BYTES,
   encodeGpaDirect,
   encodeGpaDirectPfns,
   encodeSimple,
@@ -25,9 +26,11 @@ import {
   PipeHeader,
   TRAILER_BYTES,
 } from '../../wire/packet.ts';
+import type { PacketWatch } from '../watch.ts';
 import { OutgoingPacket, OutgoingState } from './outgoing-packet.ts';
 import { OutgoingQueue } from './outgoing-queue.ts';
 import { encodePipe } from './pipe.ts';
+import type { RestoredSends, SavedSends } from './saved-packets.ts';
 import type { ChannelStatistics } from './statistics.ts';
 import { TransactionTable } from './transaction-table.ts';
 
@@ -47,6 +50,9 @@ export interface SendPathOwner {
 const ROUTINES_PER_TURN = 256;
 
 export class SendPath {
+  /** The verifier; `null` without one. */
+  watch: PacketWatch | null = null;
+
   readonly #owner: SendPathOwner;
   readonly #statistics: ChannelStatistics;
   readonly #queue = new OutgoingQueue();
@@ -206,7 +212,7 @@ export class SendPath {
     if (packet === 'unknown') return false;
     if (packet === 'abandoned') return true;
     packet.state = OutgoingState.Idle;
-    packet.completed(STATUS_SUCCESS, bytes, byteCount);
+    this.#end(packet, STATUS_SUCCESS, bytes, byteCount);
     return true;
   }
 
@@ -224,7 +230,7 @@ export class SendPath {
       return false;
     }
     packet.state = OutgoingState.Idle;
-    packet.completed(status, null, 0);
+    this.#end(packet, status, null, 0);
     return true;
   }
 
@@ -248,7 +254,81 @@ export class SendPath {
       packet = next;
     }
     for (const packet of ended) packet.state = OutgoingState.Idle;
-    for (const packet of ended) packet.completed(status, null, 0);
+    for (const packet of ended) this.#end(packet, status, null, 0);
+  }
+
+  /** What is under way, for a save: the channel is frozen. */
+  capture(): SavedSends {
+    const queue: OutgoingPacket[] = [];
+    for (let packet = this.#queue.head; packet !== null; packet = packet.next) queue.push(packet);
+    return {
+      inFlight: this.#transactions.owned().filter((packet) => packet.state === OutgoingState.InFlight),
+      queued: queue.filter((packet) => !packet.isCompletion),
+      completions: queue.filter((packet) => packet.isCompletion).map((packet) => packet.encoded()),
+      abandoned: this.#transactions.abandonedIds(),
+    };
+  }
+
+  /** Takes up what another host had under way; the channel is Disabled and has nothing under way. */
+  restore({ inFlight, queued, completions, abandoned }: RestoredSends): void {
+    for (const { idLo, idHi } of abandoned) this.#transactions.restore(null, idLo, idHi);
+    for (const { packet, idLo, idHi } of inFlight) {
+      this.#begin(packet, 0, 0, 0, false);
+      packet.wantsCompletion = true;
+      packet.state = OutgoingState.InFlight;
+      this.#transactions.restore(packet, idLo, idHi);
+    }
+    // Answers first: they go even while the channel is paused, and data cannot have overtaken them.
+    for (const encoded of completions) {
+      const carrier = this.#carriers.pop() ?? new OutgoingPacket();
+      this.#begin(carrier, encoded.length, encoded.length - DESCRIPTOR_BYTES, 0, false);
+      carrier.isCompletion = true;
+      this.#requeue(carrier, encoded);
+    }
+    for (const { packet, idLo, idHi, wantsCompletion, encoded, payloadBytes } of queued) {
+      this.#begin(packet, encoded.length, payloadBytes, 0, false);
+      packet.wantsCompletion = wantsCompletion;
+      if (wantsCompletion) this.#transactions.restore(packet, idLo, idHi);
+      this.#requeue(packet, encoded);
+    }
+  }
+
+  /** Whether a transaction can be restored under this id. */
+  isIdFree(idLo: number): boolean {
+    return this.#transactions.isFree(idLo);
+  }
+
+  /** Forgets packets that go on elsewhere; no routine runs. */
+  handOver(packets: Iterable<OutgoingPacket>): void {
+    for (const packet of packets) {
+      if (packet.state === OutgoingState.Queued) this.#queue.remove(packet);
+      else if (packet.state !== OutgoingState.InFlight) continue;
+      if (packet.wantsCompletion) this.#transactions.cancel(packet);
+      packet.state = OutgoingState.Idle;
+      packet.handedOver();
+    }
+  }
+
+  /** True while somebody gathers packets. */
+  get isInBatch(): boolean {
+    return this.#batchDepth > 0;
+  }
+
+  /** Takes the ring away for a while: nothing goes in. @returns it */
+  freeze(): RingWriter | null {
+    const writer = this.#writer;
+    this.#writer = null;
+    return writer;
+  }
+
+  thaw(writer: RingWriter | null): void {
+    this.#writer = writer;
+  }
+
+  #requeue(packet: OutgoingPacket, encoded: Uint8Array): void {
+    packet.hold(encoded.length).bytes.set(encoded);
+    packet.state = OutgoingState.Queued;
+    this.#queue.push(packet);
   }
 
   /** Until `endBatch`, what is sent is staged and not yet visible. */
@@ -358,12 +438,20 @@ export class SendPath {
       packet.state = OutgoingState.Sent;
       this.#sent.push(packet);
     }
+    if (this.watch !== null) this.watch.inRing(packet);
+  }
+
+  /** The one place where a routine is called. */
+  #end(packet: OutgoingPacket, status: NtStatus, bytes: Uint8Array | null, byteCount: number): void {
+    if (this.watch !== null) this.watch.ended(packet, status);
+    packet.completed(status, bytes, byteCount);
   }
 
   #enqueue(packet: OutgoingPacket): void {
     packet.state = OutgoingState.Queued;
     this.#statistics.packetsQueued++;
     this.#queue.push(packet);
+    if (this.watch !== null) this.watch.queued(packet);
     // Asks for a signal when there is room; in a batch its end does.
     if (this.#batchDepth === 0) this.flush();
   }
@@ -441,7 +529,7 @@ export class SendPath {
         }
         const packet = this.#sent.shift() as OutgoingPacket;
         packet.state = OutgoingState.Idle;
-        packet.completed(packet.endStatus, null, 0);
+        this.#end(packet, packet.endStatus, null, 0);
       }
     } finally {
       this.#isRunningRoutines = false;

@@ -10,6 +10,9 @@ import { OutgoingPacket } from './outgoing-packet.ts';
 /** Stands in a slot whose owner gave up: the peer's completion is still to come, and is then ignored. */
 const abandoned = new OutgoingPacket();
 
+/** A table never had more transactions than a ring has room for; saved state that says so is not believed. */
+const MAX_RESTORED_SLOTS = 2 ** 20;
+
 /** What `take` found. */
 export type Taken = OutgoingPacket | 'abandoned' | 'unknown';
 
@@ -69,6 +72,34 @@ export class TransactionTable {
     this.#packets.forEach((packet, slot) => {
       if (packet === abandoned) this.#release(slot);
     });
+  }
+
+  /** Ids of packets given up, whose completions are still to come: pairs of words. */
+  abandonedIds(): { readonly idLo: number; readonly idHi: number }[] {
+    return this.#packets.flatMap((packet, slot) =>
+      packet === abandoned ? [{ idLo: slot + 1, idHi: this.#uses[slot] as number }] : [],
+    );
+  }
+
+  /** Whether `restore` can take up a transaction under this id. */
+  isFree(idLo: number): boolean {
+    return idLo >= 1 && idLo <= MAX_RESTORED_SLOTS && (this.#packets[idLo - 1] ?? null) === null;
+  }
+
+  /** Takes up a transaction that was begun elsewhere; `null` for one that was given up there. `isFree` has said yes. */
+  restore(packet: OutgoingPacket | null, idLo: number, idHi: number): void {
+    const slot = idLo - 1;
+    let capacity = this.#packets.length;
+    while (slot >= capacity) capacity *= 2;
+    if (capacity > this.#packets.length) this.#growTo(capacity);
+    // Cold: the free slots are a stack, and this one is somewhere in it.
+    const at = this.#free.subarray(0, this.#freeCount).indexOf(slot);
+    this.#free.copyWithin(at, at + 1, this.#freeCount--);
+    this.#packets[slot] = packet ?? abandoned;
+    this.#uses[slot] = idHi;
+    if (packet === null) return;
+    packet.idLo = idLo;
+    packet.idHi = idHi;
   }
 
   #release(slot: number): void {

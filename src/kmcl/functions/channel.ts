@@ -9,7 +9,7 @@ import {
   STATUS_INVALID_PARAMETER_2,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { BugCheck, bugCheck } from '../objects/bug-check.ts';
 import { ChannelObject, channelOf, findChannel, isUint16, isUint32 } from '../objects/channel-object.ts';
 import type { DeviceObject } from '../objects/device-object.ts';
 import type { VmbChannel, VmbClientChannel, VmbServerChannel } from '../objects/handles.ts';
@@ -68,10 +68,12 @@ export function VmbChannelAllocate<Channel extends VmbChannel>(
 export function VmbChannelCleanup(channel: VmbChannel): void {
   const object = channelOf(channel);
   if (!object.endpoint.isDisabled) {
-    throw new BugCheck('K-022', `VmbChannelCleanup on a channel that is ${object.endpoint.stage}; disable it first`);
+    const { endpoint } = object;
+    throw bugCheck(endpoint, 'K-022', `VmbChannelCleanup on a channel that is ${endpoint.stage}; disable it first`);
   }
   object.isAlive = false;
   object.freePackets.length = 0;
+  object.endpoint.watch?.cleanedUp(object.endpoint);
 }
 
 /**

@@ -4,7 +4,7 @@
  * They exist from `EvtVmbChannelOpened` to the end of `EvtVmbChannelClosed`. The wire has no place for read-only; both
  * ends see the flag when they share a process, and a foreign peer's GPADL counts as writable. The flag is no barrier.
  */
-import type { GpadlAccess } from '../../channel/index.ts';
+import { currentIrql, type GpadlAccess, Irql } from '../../channel/index.ts';
 import type { GuestMemory } from '../../memory/index.ts';
 import { Mdl, PAGE_BYTES, spanPages } from '../../memory/index.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
@@ -20,7 +20,7 @@ import {
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
 import { VMBUS_CHANNEL_GPADL_FLAG_READ_ONLY, VMBUS_CHANNEL_GPADL_FLAGS } from '../constants.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { bugCheck } from '../objects/bug-check.ts';
 import { type ChannelObject, channelOf, findChannel } from '../objects/channel-object.ts';
 import type { VmbClientChannel, VmbServerChannel } from '../objects/handles.ts';
 import type { Out } from '../out.ts';
@@ -92,13 +92,15 @@ export async function VmbChannelCreateGpadlFromMdl(
  * Takes shared memory back. Resolves when the host has let go of it, which it does not before it unmaps it.
  *
  * @param gpadlHandle from a create function on this channel
- * @throws BugCheck K-261 for a handle that is not this channel's; the promise rejects with it
+ * @throws BugCheck K-261 for a handle that is not this channel's; K-018 at DISPATCH; the promise rejects with them
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_CHANNEL_DELETE_GPADL.
  */
 export async function VmbChannelDeleteGpadl(channel: VmbClientChannel, gpadlHandle: number): Promise<void> {
   const object = channelOf(channel);
+  refuseAtDispatch(object, 'VmbChannelDeleteGpadl');
   if (!object.gpadls.delete(gpadlHandle)) {
-    throw new BugCheck('K-261', `GPADL ${gpadlHandle} does not exist on this channel, or was deleted before`);
+    const message = `GPADL ${gpadlHandle} does not exist on this channel, or was deleted before`;
+    throw bugCheck(object.endpoint, 'K-261', message, gpadlHandle);
   }
   await object.endpoint.deleteGpadl(gpadlHandle);
 }
@@ -140,15 +142,23 @@ export function VmbChannelMapGpadl(
 export function VmbChannelUnmapGpadl(channel: VmbServerChannel, gpadlHandle: number): void {
   const object = channelOf(channel);
   if (!object.endpoint.unmapGpadl(gpadlHandle)) {
-    throw new BugCheck('K-262', `VmbChannelUnmapGpadl of GPADL ${gpadlHandle}, which is not mapped`);
+    const message = `VmbChannelUnmapGpadl of GPADL ${gpadlHandle}, which is not mapped`;
+    throw bugCheck(object.endpoint, 'K-262', message, gpadlHandle);
   }
 }
 
+/** @throws BugCheck K-018 at DISPATCH: creating waits for the host */
 function checkCreate(object: ChannelObject | undefined, flags: number): NtStatus {
   if (object === undefined) return STATUS_INVALID_PARAMETER_1;
+  refuseAtDispatch(object, 'creating a GPADL');
   if ((flags & ~VMBUS_CHANNEL_GPADL_FLAGS) !== 0) return STATUS_INVALID_PARAMETER_2;
   if (object.isServer) return STATUS_INVALID_DEVICE_REQUEST;
   return object.endpoint.isOpen ? STATUS_SUCCESS : STATUS_INVALID_DEVICE_STATE;
+}
+
+function refuseAtDispatch(object: ChannelObject, what: string): void {
+  if (currentIrql() === Irql.Passive) return;
+  throw bugCheck(object.endpoint, 'K-018', `${what} at DISPATCH; it waits, so it needs PASSIVE`);
 }
 
 async function create(

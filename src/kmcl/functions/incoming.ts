@@ -7,8 +7,11 @@ import {
   STATUS_INVALID_PARAMETER_2,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
-import { VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAGS } from '../constants.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import {
+  VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAG_READ_ONLY,
+  VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAGS,
+} from '../constants.ts';
+import { BugCheck, bugCheck } from '../objects/bug-check.ts';
 import type { VmbPacketCompletion } from '../objects/handles.ts';
 import type { Out } from '../out.ts';
 
@@ -32,7 +35,8 @@ export function VmbChannelPacketComplete(
   const incoming = heldPacket(packet, 'VmbChannelPacketComplete');
   const isThere = Number.isInteger(bufferSize) && bufferSize >= 0 && (completionBuffer?.length ?? 0) >= bufferSize;
   if (!isThere || !incoming.endpoint.canCarryCompletion(bufferSize)) {
-    throw new BugCheck('K-028', `a completion of ${bufferSize} bytes is not there, or could never fit the ring`);
+    const message = `a completion of ${bufferSize} bytes is not there, or could never fit the ring`;
+    throw bugCheck(incoming.endpoint, 'K-028', message, incoming);
   }
   incoming.endpoint.complete(incoming, completionBuffer, bufferSize);
 }
@@ -46,7 +50,9 @@ export function VmbChannelPacketComplete(
  */
 export function VmbChannelPacketDeferToPassive(packet: VmbPacketCompletion): void {
   const incoming = deliveredPacket(packet);
-  if (incoming === undefined) throw new BugCheck('K-233', 'a packet may be deferred only inside its ProcessPacket');
+  if (incoming === undefined) {
+    throw refusal(packet, 'K-233', 'a packet may be deferred only inside its ProcessPacket');
+  }
   incoming.endpoint.deferToPassive(incoming);
 }
 
@@ -87,7 +93,8 @@ export function VmbChannelPacketGetExternalData(
   const incoming = heldPacket(packet, 'VmbChannelPacketGetExternalData');
   if ((flags & ~VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAGS) !== 0) return STATUS_INVALID_PARAMETER_2;
   if (!incoming.hasExternalData) return STATUS_INVALID_PARAMETER_1;
-  const data: ExternalData = incoming.endpoint.externalData(incoming);
+  const isReadOnly = (flags & VMBUS_CHANNEL_PACKET_EXTERNAL_DATA_FLAG_READ_ONLY) !== 0;
+  const data: ExternalData = incoming.endpoint.externalData(incoming, isReadOnly);
   if (data.mdl === null) return data.status;
   externalMdl.value = data.mdl;
   return STATUS_SUCCESS;
@@ -110,7 +117,14 @@ function heldPacket(packet: VmbPacketCompletion, name: string): IncomingPacket {
   if (packet instanceof IncomingPacket) {
     if (packet.state === IncomingState.Delivering || packet.state === IncomingState.Held) return packet;
   }
-  throw new BugCheck('K-221', `${name} on a packet that is not with the driver: completed, deferred or failed before`);
+  const message = `${name} on a packet that is not with the driver: completed, deferred or failed before`;
+  throw refusal(packet, 'K-221', message);
+}
+
+/** Names the packet to the verifier, if it is one. */
+function refusal(packet: VmbPacketCompletion, rule: string, message: string): BugCheck {
+  if (packet instanceof IncomingPacket) return bugCheck(packet.endpoint, rule, message, packet);
+  return new BugCheck(rule, message);
 }
 
 function deliveredPacket(packet: VmbPacketCompletion): IncomingPacket | undefined {

@@ -7,7 +7,7 @@ import {
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
 import type { EvtVmbPacketCompletionRoutine } from '../callbacks.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { bugCheck } from '../objects/bug-check.ts';
 import { channelOf, findChannel } from '../objects/channel-object.ts';
 import type { VmbChannel, VmbPacket } from '../objects/handles.ts';
 import { PacketObject, packetOf } from '../objects/packet-object.ts';
@@ -26,6 +26,7 @@ export function VmbPacketAllocate(channel: VmbChannel): VmbPacket | null {
   if (object === undefined) return null;
   const packet = object.freePackets.pop() ?? new PacketObject(object, true);
   packet.isFreed = false;
+  object.endpoint.watch?.allocated(object.endpoint, packet, true);
   return packet.handle;
 }
 
@@ -43,7 +44,9 @@ export function VmbPacketInitialize(channel: VmbChannel, packetObject: Out<VmbPa
   const object = findChannel(channel);
   if (object === undefined) return STATUS_INVALID_PARAMETER_1;
   if (!(byteCount >= packetObjectBytes(object))) return STATUS_INVALID_PARAMETER_3;
-  packetObject.value = new PacketObject(object, false).handle;
+  const packet = new PacketObject(object, false);
+  object.endpoint.watch?.allocated(object.endpoint, packet, false);
+  packetObject.value = packet.handle;
   return STATUS_SUCCESS;
 }
 
@@ -57,7 +60,9 @@ export function VmbPacketInitialize(channel: VmbChannel, packetObject: Out<VmbPa
  */
 export function VmbPacketFree(packetObject: VmbPacket): void {
   const packet = packetOf(packetObject);
-  if (!packet.isOwned) throw new BugCheck('K-136', 'VmbPacketFree on a packet in the caller’s own memory');
+  const { endpoint } = packet.channel;
+  if (!packet.isOwned)
+    throw bugCheck(endpoint, 'K-136', 'VmbPacketFree on a packet in the caller’s own memory', packet);
   refuseBusy(packet, 'VmbPacketFree');
   packet.free();
 }
@@ -103,6 +108,7 @@ export function VmbPacketSetCompletionRoutine(
 
 function refuseBusy(packet: PacketObject, name: string): void {
   if (packet.state !== OutgoingState.Idle) {
-    throw new BugCheck('K-135', `${name} on a packet that is queued or in flight; wait for its completion routine`);
+    const message = `${name} on a packet that is queued or in flight; wait for its completion routine`;
+    throw bugCheck(packet.channel.endpoint, 'K-135', message, packet);
   }
 }

@@ -15,7 +15,7 @@ import {
   VMBUS_SERVER_CHANNEL_INIT_FLAG_OFFER_AS_PIPE,
   VMBUS_SERVER_CHANNEL_INIT_FLAG_TLNPI_PROVIDER_OFFER,
 } from '../constants.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { bugCheck } from '../objects/bug-check.ts';
 import { type ChannelObject, channelOf, findChannel } from '../objects/channel-object.ts';
 import type { VmbChannel } from '../objects/handles.ts';
 
@@ -128,17 +128,19 @@ export async function VmbChannelPause(channel: VmbChannel): Promise<void> {
 
 function mayWait(channel: VmbChannel, name: string): ChannelObject {
   const object = channelOf(channel);
-  if (currentIrql() !== Irql.Passive) throw new BugCheck('K-018', `${name} at DISPATCH; it waits, so it needs PASSIVE`);
+  if (currentIrql() !== Irql.Passive) {
+    throw bugCheck(object.endpoint, 'K-018', `${name} at DISPATCH; it waits, so it needs PASSIVE`);
+  }
   refuseInCallback(object, name);
   return object;
 }
 
 /**
  * Differs from Windows: what a callback does after its first `await` cannot be told from what others do, so only its
- * synchronous part is caught here.
+ * synchronous part is caught here. A verifier sees more: see `isInStateCallback`.
  */
 function refuseInCallback(object: ChannelObject, name: string): void {
   if (object.endpoint.isInStateCallback) {
-    throw new BugCheck('K-097', `${name} from inside a state-change callback of the same channel`);
+    throw bugCheck(object.endpoint, 'K-097', `${name} from inside a state-change callback of the same channel`);
   }
 }

@@ -29,7 +29,7 @@ import {
   VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION,
   VMBUS_CHANNEL_FORMAT_FLAGS,
 } from '../constants.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { bugCheck } from '../objects/bug-check.ts';
 import type { VmbPacket } from '../objects/handles.ts';
 import { type PacketObject, packetOf } from '../objects/packet-object.ts';
 import { mdlRanges, mdlWindow } from './mdl-ranges.ts';
@@ -182,7 +182,8 @@ export function VmbPacketSendWithExternalPfns(
 function sendable(handle: VmbPacket): PacketObject {
   const packet = packetOf(handle);
   if (packet.state !== OutgoingState.Idle) {
-    throw new BugCheck('K-154', 'a packet was sent again before its completion routine ran');
+    const message = 'a packet was sent again before its completion routine ran';
+    throw bugCheck(packet.channel.endpoint, 'K-154', message, packet);
   }
   return packet;
 }

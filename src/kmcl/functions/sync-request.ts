@@ -26,7 +26,7 @@ import {
   VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION,
   VMBUS_CHANNEL_FORMAT_FLAGS,
 } from '../constants.ts';
-import { BugCheck } from '../objects/bug-check.ts';
+import { bugCheck } from '../objects/bug-check.ts';
 import { type ChannelObject, findChannel } from '../objects/channel-object.ts';
 import type { VmbChannel } from '../objects/handles.ts';
 import type { Out } from '../out.ts';
@@ -97,7 +97,7 @@ export function VmbChannelSendSynchronousRequest(
   const { endpoint } = object;
   const wantsCompletion = (flags & VMBUS_CHANNEL_FORMAT_FLAG_WAIT_FOR_COMPLETION) !== 0;
   if (currentIrql() !== Irql.Passive && (timeout !== 0 || wantsCompletion)) {
-    throw new BugCheck('K-211', 'VmbChannelSendSynchronousRequest waits, which needs PASSIVE');
+    throw bugCheck(endpoint, 'K-211', 'VmbChannelSendSynchronousRequest waits, which needs PASSIVE');
   }
   const status = check(object, buffer, bufferSize, flags, completionBuffer, completionBufferSize, timeout);
   if (status !== STATUS_SUCCESS) return status;

@@ -1,4 +1,5 @@
 /** What would have stopped Windows: a driver broke a rule that no status can report. */
+import type { ChannelEndpoint } from '../../channel/index.ts';
 import { VmbusError } from '../../errors.ts';
 
 /**
@@ -17,4 +18,18 @@ export class BugCheck extends VmbusError {
     super('ERR_BUG_CHECK', `${rule}: ${message}`);
     this.rule = rule;
   }
+}
+
+/**
+ * The bug check to throw; a verifier that watches the channel makes it a finding first.
+ * @param subject the packet, or the id of the GPADL, that the call was about
+ */
+export function bugCheck(
+  channel: ChannelEndpoint,
+  rule: string,
+  message: string,
+  subject: object | number | null = null,
+): BugCheck {
+  channel.watch?.misuse(channel, rule, message, subject);
+  return new BugCheck(rule, message);
 }

@@ -19,7 +19,7 @@ import type {
 } from '../callbacks.ts';
 import { VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT } from '../callbacks.ts';
 import { VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA } from '../constants.ts';
-import { BugCheck } from './bug-check.ts';
+import { BugCheck, bugCheck } from './bug-check.ts';
 import type { DeviceObject } from './device-object.ts';
 import type { VmbChannel, VmbPacketCompletion } from './handles.ts';
 import type { PacketObject } from './packet-object.ts';
@@ -85,6 +85,7 @@ export class ChannelObject implements ChannelDriver {
     this.handle = this as unknown as VmbChannel;
     this.processPacket = (_channel, packet) => this.#completeEmpty(packet);
     this.endpoint = new ChannelEndpoint(isServer ? 'host' : 'guest', this);
+    this.endpoint.watch = device.vmbus?.verifier ?? null;
   }
 
   opened(): NtStatus | Promise<NtStatus> {
@@ -108,10 +109,12 @@ export class ChannelObject implements ChannelDriver {
   }
 
   afterClosed(): void {
-    const leftOver = this.gpadls.size;
-    if (leftOver === 0) return;
+    const leftOver = [...this.gpadls.keys()];
+    if (leftOver.length === 0) return;
     this.gpadls.clear();
-    throw new BugCheck('K-125', `${leftOver} GPADL(s) were not deleted when EvtVmbChannelClosed returned`);
+    const message = `${leftOver.length} GPADL(s) were not deleted when EvtVmbChannelClosed returned`;
+    for (const gpadlId of leftOver) this.endpoint.watch?.misuse(this.endpoint, 'K-125', message, gpadlId);
+    throw new BugCheck('K-125', message);
   }
 
   openFailed(status: NtStatus): void {
@@ -147,9 +150,10 @@ export function findChannel(handle: VmbChannel): ChannelObject | undefined {
 /** The channel behind a handle. @throws BugCheck K-021 for a handle that is none, or was cleaned up */
 export function channelOf(handle: VmbChannel): ChannelObject {
   const channel = findChannel(handle);
-  if (channel === undefined)
-    throw new BugCheck('K-021', 'the channel handle is not live: never allocated or cleaned up');
-  return channel;
+  if (channel !== undefined) return channel;
+  const message = 'the channel handle is not live: never allocated or cleaned up';
+  if (handle instanceof ChannelObject) throw bugCheck(handle.endpoint, 'K-021', message);
+  throw new BugCheck('K-021', message);
 }
 
 /** The channel behind a handle if it may still be configured: live and Disabled. */

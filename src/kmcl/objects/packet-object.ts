@@ -2,7 +2,7 @@
 import { OutgoingPacket } from '../../channel/index.ts';
 import type { NtStatus } from '../../wire/ntstatus.ts';
 import type { EvtVmbPacketCompletionRoutine } from '../callbacks.ts';
-import { BugCheck } from './bug-check.ts';
+import { BugCheck, bugCheck } from './bug-check.ts';
 import type { ChannelObject } from './channel-object.ts';
 import type { VmbPacket } from './handles.ts';
 
@@ -41,12 +41,17 @@ export class PacketObject extends OutgoingPacket {
     this.isFreed = true;
     this.pointer = null;
     this.routine = null;
-    this.channel.freePackets.push(this);
+    const { watch } = this.channel.endpoint;
+    // Under a verifier no packet is used twice, so that a stale handle is known for what it is.
+    if (watch === null) this.channel.freePackets.push(this);
+    else watch.freed(this);
   }
 }
 
 /** The packet behind a handle. @throws BugCheck K-132 for a handle that is none, or was freed */
 export function packetOf(handle: VmbPacket): PacketObject {
   if (handle instanceof PacketObject && !handle.isFreed) return handle;
-  throw new BugCheck('K-132', 'the packet handle is not live: never allocated, or freed');
+  const message = 'the packet handle is not live: never allocated, or freed';
+  if (handle instanceof PacketObject) throw bugCheck(handle.channel.endpoint, 'K-132', message, handle);
+  throw new BugCheck('K-132', message);
 }
