@@ -1,3 +1,12 @@
 /** The package's front door: the idiomatic face and every error. The other layers have entries of their own. */
 export * from './api/index.ts';
-export * from './errors.ts';
+export {
+  AddressError,
+  AssertionError,
+  ERROR_CODES,
+  type ErrorCode,
+  PeerError,
+  SystemError,
+  UsageError,
+  VmbusError,
+} from './errors.ts';
