@@ -173,8 +173,8 @@ describeGuest('6.1', COMMON, () => {});
 describeGuest('6.12', [...COMMON, ...NEWER], (guest) => {
   describeDisk(guest, 'disk', 1);
 
-  test('boots with four processors and turns off', () => {
-    expect(guest().console('bare-four')).toContain('4 cpu');
+  test('boots with four processors, hears what is typed at its console, and turns off', () => {
+    inOrder(guest().console('bare-four'), '4 cpu', 'GUEST: heard typed at the console');
     expect(guest().result('bare-four').exit).toMatchObject({ reason: 'power-off', boots: 1 });
   });
 

@@ -1,6 +1,6 @@
 /** Every scenario, in the order in which they run. */
 import { abandon } from './abandon.ts';
-import { bare, bareFour } from './bare.ts';
+import { bareFour } from './bare.ts';
 import { commandLine } from './command-line.ts';
 import { customDevice } from './custom-device.ts';
 import { disk, diskTwo } from './disk.ts';
@@ -14,7 +14,6 @@ import { stop } from './stop.ts';
 import { versions } from './versions.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
-  bare,
   bareFour,
   versions,
   disk,
