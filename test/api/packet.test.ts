@@ -263,6 +263,19 @@ test('tryExternalData in onPacket: the packet comes again when its pages are the
   expect(deliveries).toEqual([undefined, PAGE_BYTES]);
 });
 
+test('tryExternalData outside onPacket does not keep a using block from completing the packet', async () => {
+  const { client, server, guest, scheduler, settle } = await twoEnds({ host: absentPages() });
+  const request = client.request(eight(), { pfns: guest.pages.allocate(1) });
+  await settle();
+
+  {
+    using packet = (await server.packets().next()).value as Packet;
+    expect(packet.tryExternalData()).toBe(undefined);
+  }
+
+  expect(await settled(scheduler, request)).toHaveLength(0);
+});
+
 test('deferToPassive brings the packet again at PASSIVE, where it may wait', async () => {
   const levels: number[] = [];
   const { client, scheduler } = await twoEnds({

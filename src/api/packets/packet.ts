@@ -176,7 +176,10 @@ export class Packet implements Disposable {
 
   /** Completes it without bytes, unless that is done or it comes again. */
   [Symbol.dispose](): void {
-    if (this.isHeld && this.#incoming?.isAwaitingData === false) this.complete();
+    const incoming = this.#incoming;
+    if (incoming === null || !this.isHeld) return;
+    const comesAgain = incoming.state === IncomingState.Delivering && incoming.isAwaitingData;
+    if (!comesAgain) this.complete();
   }
 
   #held(name: string): IncomingPacket {
