@@ -1,7 +1,8 @@
 /**
- * The long runs: packets across threads and processes, and kills. Short runs of each are among the tests.
+ * The long runs: packets across threads and processes, kills, and disks whose host is cut off. Short runs of each are
+ * among the tests.
  *
- * `npm run soak`, or `npm run soak -- --packets 1e6 --kills 20` for less. Exits 1 at the first thing that is wrong.
+ * `npm run soak`, or `npm run soak -- --packets 1e6 --kills 20 --cuts 10` for less. Exits 1 at the first thing that is wrong.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,15 +13,22 @@ import { exchangeAcrossProcesses } from './across-processes.ts';
 import { exchangeAcrossWorkers } from './across-workers.ts';
 import type { ExchangeResult, ExchangeShape } from './exchange.ts';
 import { type KillRound, killGuests, killHosts } from './kill-rounds.ts';
+import { cutPower } from './power-cut.ts';
 
 /** How much the process may grow over all kills: garbage that was not collected yet, not a leak for each. */
 const GROWTH_LIMIT_BYTES = 48 * 2 ** 20;
 
 const { values } = parseArgs({
-  options: { packets: { type: 'string' }, kills: { type: 'string' }, seed: { type: 'string' } },
+  options: {
+    packets: { type: 'string' },
+    kills: { type: 'string' },
+    cuts: { type: 'string' },
+    seed: { type: 'string' },
+  },
 });
 const packetCount = Number(values.packets ?? 10_000_000);
 const kills = Number(values.kills ?? 200);
+const cuts = Number(values.cuts ?? 100);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 
 const peer = (name: string): URL => new URL(`./peers/${name}.js`, import.meta.url);
@@ -45,6 +53,7 @@ try {
     );
   }
   await killing();
+  await cutting();
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
@@ -104,6 +113,27 @@ async function killing(): Promise<void> {
   const mapped = readFileSync('/proc/self/maps', 'utf8').match(/memfd:vmbus-guest/g) ?? [];
   expectEqual('guest memory still mapped', mapped.length, 0);
   expectEqual('files left behind', readdirSync(directory).length, 0);
+}
+
+async function cutting(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'vmbus-soak-disks-'));
+  try {
+    const { writes, flushes, cutOff, keptUnits } = await cutPower({
+      main: fileURLToPath(new URL('../../src/cli/main.js', import.meta.url)),
+      folder,
+      rounds: cuts,
+      seed,
+      onRound: (round) => {
+        if (round % 20 === 19) say(`  ${round + 1} cuts`);
+      },
+    });
+    say(
+      `${cuts} hosts cut off under writes to a raw disk, an overlay and a VHDX: ${writes} writes, ${flushes} flushes, ` +
+        `${cutOff} requests cut off; all that was flushed was there (${keptUnits} units of 4 KiB in the end)`,
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function checkKills(name: string, rounds: readonly KillRound[]): void {
