@@ -21,6 +21,7 @@ import { type ExternalData, mapExternalData } from './packets/external-data.ts';
 import type { IncomingPacket } from './packets/incoming-packet.ts';
 import type { OutgoingPacket } from './packets/outgoing-packet.ts';
 import { PacketPath, type PacketPathOwner } from './packets/packet-path.ts';
+import type { RestoredChannel, SavedChannel } from './packets/saved-packets.ts';
 import type { ChannelStatistics } from './packets/statistics.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type ChannelSettings, defaultSettings } from './settings.ts';
@@ -39,6 +40,8 @@ export class ChannelEndpoint implements PacketPathOwner {
   readonly #life: LifeRunner;
   #side: ChannelSide | null = null;
   #tap: ChannelTap | null = null;
+  /** What a whole save holds; see `left`. */
+  #handedOver: SavedChannel | null = null;
   #watch: ChannelWatch | null = null;
 
   constructor(role: 'guest' | 'host', driver: ChannelDriver) {
@@ -346,6 +349,58 @@ export class ChannelEndpoint implements PacketPathOwner {
     const wasMapped = this.#side?.unmapGpadl(gpadlId) === true;
     if (wasMapped) this.#watch?.gpadlUnmapped(this, gpadlId);
     return wasMapped;
+  }
+
+  // --- saved on one host, restored on another
+
+  /** Nothing moves any more: see `freeze`. */
+  get isFrozen(): boolean {
+    return this.#path.isFrozen;
+  }
+
+  /**
+   * For a save: both rings stay as they are until `thaw`, `start` or the end, and what is captured stays true.
+   * @returns `null` unless the channel is at rest (paused, or not opened) with nothing going on
+   */
+  freeze(): SavedChannel | null {
+    if (this.stage !== 'paused' && this.stage !== 'enabled') return null;
+    return this.#path.freeze() ? { ...this.#path.sends.capture(), parked: this.#path.receives.capture() } : null;
+  }
+
+  /** The save is given up. */
+  thaw(): void {
+    this.#handedOver = null;
+    this.#path.thaw();
+  }
+
+  /** The save is whole: if this end is left for the other one now, these packets complete there and not here. */
+  saved(channel: SavedChannel): void {
+    this.#handedOver = channel;
+  }
+
+  /** True if a transaction can be restored under this id. */
+  isIdFree(idLo: number): boolean {
+    return this.#path.sends.isIdFree(idLo);
+  }
+
+  /** Takes up what another host saved; while Disabled, before it is enabled. The caller has checked it. */
+  restore(channel: RestoredChannel): void {
+    this.#path.sends.restore(channel);
+    if (channel.parked !== null) this.#path.receives.restore(channel.parked);
+  }
+
+  /** Ends every packet that is under way; for what was restored and is not taken up after all. */
+  retire(status: NtStatus): void {
+    this.#path.sends.failAll(status);
+  }
+
+  /** The guest goes on at another host. No message is sent; the channel ends Disabled. */
+  left(): void {
+    const saved = this.#path.isFrozen ? this.#handedOver : null;
+    this.#handedOver = null;
+    if (saved !== null) this.#path.sends.handOver([...saved.inFlight, ...saved.queued]);
+    if (this.stage === 'enabled' || this.stage === 'parting') this.#life.step({ is: 'disable' });
+    else this.ended('lost', 'disabled');
   }
 
   inspect(): object {

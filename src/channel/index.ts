@@ -26,6 +26,14 @@ export {
 export type { ExternalData } from './packets/external-data.ts';
 export { IncomingPacket, IncomingState } from './packets/incoming-packet.ts';
 export { OutgoingPacket, OutgoingState } from './packets/outgoing-packet.ts';
+export { replay } from './packets/replayed-packet.ts';
+export type {
+  RestoredChannel,
+  RestoredInFlight,
+  RestoredQueued,
+  SavedChannel,
+  TransactionId,
+} from './packets/saved-packets.ts';
 export type { ChannelStatistics } from './packets/statistics.ts';
 export type { Scheduler, Timer } from './scheduler.ts';
 export type { ChannelSettings } from './settings.ts';

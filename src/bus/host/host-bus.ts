@@ -228,6 +228,16 @@ export class HostBus {
     this.#checkReleased();
   }
 
+  /** After `restore`: takes back one channel that no device has taken up; its device offers a new one. */
+  revokeRestored(identity: Pick<OfferParams, 'interfaceId' | 'instanceId' | 'subchannelIndex'>): void {
+    const [channel] = this.#channels.table
+      .twins(checkedParams(identity))
+      .filter((c) => this.#channels.unclaimed.delete(c));
+    if (channel !== undefined) {
+      this.#channels.deviceEvent(channel, { is: 'revoked', isConnected: this.#view.isConnected });
+    }
+  }
+
   /** After `restore`: takes back the channels that no device has taken up. @returns how many */
   revokeUnclaimed(): number {
     const orphans = [...this.#channels.unclaimed];

@@ -9,6 +9,7 @@ import {
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_2,
+  STATUS_IO_DEVICE_ERROR,
   STATUS_NOT_FOUND,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
@@ -68,9 +69,29 @@ export class HostChannelSide implements ChannelSide, HostDevice {
 
   begin(): void {
     this.#offer = this.#vmbus.offer(this);
+    const open = this.#offer?.resume();
+    if (open !== undefined) this.#takeUp(open);
+  }
+
+  /** The channel was open when the guest was saved, and still is: the guest is told nothing. */
+  #takeUp(open: HostOpenRequest): void {
+    this.#isOpenInBus = true;
+    try {
+      this.#takeRings(open);
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      this.#endpoint.retire(STATUS_IO_DEVICE_ERROR);
+      // As with any fault of the guest's: offered again once the guest has closed it.
+      this.#ended = () => {};
+      return;
+    }
+    this.#endpoint.peerOpened();
+    // A signal of the old host's may be lost on the way; one too many harms nobody.
+    this.#vmbus.signal(open.eventFlag ?? this.relid, this.#targetVp);
   }
 
   openAnswered(ok: boolean): void {
+    if (!this.#isAnswerOwed) return;
     this.#isAnswerOwed = false;
     this.#isOpenInBus = ok;
     this.#offer?.opened(ok);

@@ -1,5 +1,5 @@
 /** A host's end of the bus for one guest: the control plane, the channels offered to it, and the way of its signals. */
-import { HostBus, type HostBusOptions, type HostOffer, type OfferParams } from '../../bus/host/index.ts';
+import { HostBus, type HostBusOptions, type HostOffer, type OfferParams, PostStatus } from '../../bus/host/index.ts';
 import type { GuestMemory, Mdl } from '../../memory/index.ts';
 import type { Guid } from '../../wire/guid.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
@@ -62,6 +62,7 @@ export class HostVmbus {
   /** Which channel a signal belongs to; looked up once per doorbell. */
   readonly #byConnection = new Map<number, HostChannelSide>();
   #isLost = false;
+  #hasLeft = false;
   #isRetryQueued = false;
 
   constructor(env: HostEnvironment, options: HostVmbusOptions = {}) {
@@ -73,7 +74,9 @@ export class HostVmbus {
     this.vtl = options.vtl ?? 0;
     const { connected, disconnected, dropped, message, lost } = options.events ?? {};
     this.bus = new HostBus(
-      env.control,
+      {
+        post: (connectionId, message) => (this.#hasLeft ? PostStatus.Success : env.control.post(connectionId, message)),
+      },
       {
         backlog: () => this.#retryLater(),
         ...(connected ? { connected: (version: number, features: number) => connected(version, features) } : {}),
@@ -83,9 +86,12 @@ export class HostVmbus {
       },
       options,
     );
-    env.onMessage((bytes, connectionId) => this.bus.receive(bytes, connectionId));
+    env.onMessage((bytes, connectionId) => {
+      if (!this.#hasLeft) this.bus.receive(bytes, connectionId);
+    });
     env.onSignal((connectionId) => this.#signalled(connectionId));
     env.onLost((reason) => {
+      if (this.#hasLeft) return;
       this.#isLost = true;
       this.bus.reset();
       lost?.(reason);
@@ -140,7 +146,7 @@ export class HostVmbus {
 
   /** For a channel's side: interrupts the guest. */
   signal(eventFlag: number, targetVp: number): void {
-    this.#env.signal(eventFlag, targetVp);
+    if (!this.#hasLeft) this.#env.signal(eventFlag, targetVp);
   }
 
   /** For a channel's side; see `PagePinner`. */
@@ -150,6 +156,50 @@ export class HostVmbus {
 
   unpin(mdl: Mdl): void {
     this.#pinner?.unpin(mdl);
+  }
+
+  /**
+   * The guest's connection, channels and GPADLs as bytes, for `restore` on another host. The guest must be stopped, or
+   * at least quiet on the control plane: a message that comes after this is not in it. Save the channels first.
+   */
+  save(): Uint8Array {
+    return this.bus.save();
+  }
+
+  /**
+   * Takes up a guest that was saved on another host, whose memory this one sees now. The guest is not told. Enable each
+   * channel with the identity that it had: it goes on where it was. Then call `revokeUnclaimed`.
+   * @throws UsageError `ERR_STATE` unless this host is new; PeerError `ERR_SAVED_STATE` for bytes that are damaged,
+   *   impossible, or ask for more than this host offers: nothing has happened then
+   */
+  restore(saved: Uint8Array): void {
+    this.bus.restore(saved, (ranges) =>
+      ranges.every(({ pfns }) => Array.from(pfns).every((pfn) => this.memory.hasPage(pfn))),
+    );
+  }
+
+  /** After `restore`: takes back the channels that nobody enabled. @returns how many */
+  revokeUnclaimed(): number {
+    return this.bus.revokeUnclaimed();
+  }
+
+  /** After `restore`: takes back one channel that nobody has enabled yet, as its device wants to begin anew. */
+  revokeRestored(identity: {
+    readonly interfaceId: Guid;
+    readonly instanceId: Guid;
+    readonly subchannelIndex: number;
+  }): void {
+    this.bus.revokeRestored(identity);
+  }
+
+  /**
+   * The guest was saved and goes on at another host: this one falls silent at once and says no word to the guest. Its
+   * channels end Disabled. Packets in a whole save are given back without a routine, as they complete at the other host;
+   * all others complete with `STATUS_DEVICE_REMOVED`.
+   */
+  leave(): void {
+    this.#hasLeft = true;
+    for (const side of [...this.#sides]) side.endpoint.left();
   }
 
   /** The channels that are in use, for taps and statistics. */
@@ -166,6 +216,7 @@ export class HostVmbus {
   }
 
   #signalled(connectionId: number): void {
+    if (this.#hasLeft) return;
     const side = this.#byConnection.get(connectionId);
     if (side !== undefined) side.endpoint.doorbell();
     else if (connectionId === SHARED_EVENT_CONNECTION_ID) this.#signalledAll();

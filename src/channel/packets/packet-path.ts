@@ -35,6 +35,9 @@ interface Rings {
   readonly scheduler: Scheduler;
 }
 
+/** Times that routines are run before a save is refused; each runs hundreds. */
+const ROUTINE_ROUNDS = 1000;
+
 type PacketTap = ((bytes: Uint8Array, at: number, packetBytes: number) => void) | null;
 
 export class PacketPath implements SendPathOwner, ReceivePathOwner {
@@ -49,6 +52,7 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
   readonly #dispatchTurn = (): void => this.#queuedTurn(Irql.Dispatch);
   readonly #passiveTurn = (): void => this.#queuedTurn(Irql.Passive);
   #rings: Rings | null = null;
+  #frozen: { readonly rings: Rings | null; readonly writer: RingWriter | null } | null = null;
   #isPassiveOnly = false;
   #isInTurn = false;
   #isDispatchQueued = false;
@@ -78,6 +82,7 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
 
   /** Takes up both rings. Nothing flows before `setRunning`. */
   attach(reader: RingReader, writer: RingWriter, signal: () => void, scheduler: Scheduler): void {
+    this.#frozen = null;
     this.#rings = { reader, signal, scheduler };
     this.sends.attach(writer, this.#settings.isPipe);
     this.receives.attach(reader);
@@ -85,6 +90,7 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
 
   /** Lets go of both rings, for good; a later `attach` brings new ones. */
   detach(): void {
+    this.#frozen = null;
     this.#rings = null;
     this.sends.detach();
     this.receives.detach();
@@ -92,9 +98,43 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
 
   /** Opens or closes the gates for data in both directions. */
   setRunning(isRunning: boolean): void {
+    if (isRunning) this.thaw();
     this.sends.setRunning(isRunning);
     this.receives.setRunning(isRunning);
-    if (isRunning) this.needsTurn();
+    // A packet that waits for PASSIVE would not be looked at otherwise.
+    if (isRunning) this.needsTurn(this.receives.awaitsPassive);
+  }
+
+  get isFrozen(): boolean {
+    return this.#frozen !== null;
+  }
+
+  /**
+   * Takes the hands off both rings, as they are, until `thaw`: nothing goes in, nothing is taken out, not even a
+   * completion, and doorbells are not heard. For a save: what is captured then stays true.
+   * @returns false if something is going on here; nothing has changed
+   */
+  freeze(): boolean {
+    if (this.#frozen !== null || this.#isInTurn) return false;
+    const rings = this.#rings;
+    // What a driver sends from a routine is queued: the channel does not run.
+    for (let left = ROUTINE_ROUNDS; !this.sends.isAtRest && left > 0; left--) this.sends.runRoutines();
+    if (!this.sends.isAtRest || this.#rings !== rings) return false;
+    if (rings?.reader.release() === true) this.ringDoorbell();
+    this.#rings = null;
+    this.#frozen = { rings, writer: this.sends.freeze() };
+    return true;
+  }
+
+  /** Goes on where `freeze` stopped. */
+  thaw(): void {
+    const frozen = this.#frozen;
+    if (frozen === null) return;
+    this.#frozen = null;
+    this.#rings = frozen.rings;
+    this.sends.thaw(frozen.writer);
+    // For the doorbells that were not heard.
+    this.needsTurn();
   }
 
   /** The peer signalled: from a fresh turn of the scheduler. */

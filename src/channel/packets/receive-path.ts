@@ -71,6 +71,8 @@ export class ReceivePath {
   /** A packet that comes first when delivery goes on. */
   #parked: IncomingPacket | null = null;
   #parkedUntil: ParkedUntil = 'passive';
+  /** Peeked at what `restore` was given, until the ring is there. */
+  #restored: RingReader | null = null;
   #isRunning = false;
   /** The driver gave up on the channel: nothing is delivered until it is opened anew. */
   #hasGivenUp = false;
@@ -106,6 +108,31 @@ export class ReceivePath {
     this.#isAtQuota = false;
     // The sizes may have changed since the pool was filled.
     this.#pool = [];
+    if (this.#restored !== null) this.#parkRestored(this.#restored);
+    this.#restored = null;
+  }
+
+  /** A packet waits to be delivered again at PASSIVE. */
+  get awaitsPassive(): boolean {
+    return this.#parked !== null && this.#parkedUntil === 'passive';
+  }
+
+  /** The packet that waits to be delivered again, for a save. */
+  capture(): Uint8Array | null {
+    return this.#parked === null ? null : this.#parked.bytes.slice(0, this.#parked.packetBytes);
+  }
+
+  /** The packet that another host had taken out of the ring and not delivered for good: it comes first, at PASSIVE. */
+  restore(parked: RingReader): void {
+    this.#restored = parked;
+  }
+
+  #parkRestored(reader: RingReader): void {
+    const packet = this.#newPacket();
+    packet.takeFrom(reader, this.#settings.isPipe);
+    packet.state = IncomingState.Parked;
+    this.#parked = packet;
+    this.#parkedUntil = 'passive';
   }
 
   /** Forgets the ring, and a packet that waits to be delivered again: nobody owns it. */
@@ -113,6 +140,7 @@ export class ReceivePath {
     this.#reader = null;
     this.#isRunning = false;
     this.#parked = null;
+    this.#restored = null;
   }
 
   /** Opens or closes the gate for data packets; completions at the head of the ring are taken either way. */

@@ -1,4 +1,5 @@
 /** What a channel has under way, as it is saved on one host and restored on another. */
+import type { RingReader } from '../../ring/index.ts';
 import type { OutgoingPacket } from './outgoing-packet.ts';
 
 /** Two words, as they stand on the wire. */
@@ -45,5 +46,6 @@ export interface SavedChannel extends SavedSends {
 }
 
 export interface RestoredChannel extends RestoredSends {
-  readonly parked: Uint8Array | null;
+  /** A reader that has peeked at it; see `replayed-packet.ts`. */
+  readonly parked: RingReader | null;
 }

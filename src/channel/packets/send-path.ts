@@ -309,9 +309,9 @@ export class SendPath {
     }
   }
 
-  /** True while somebody gathers packets. */
-  get isInBatch(): boolean {
-    return this.#batchDepth > 0;
+  /** Nobody gathers packets and no routine runs or is due. */
+  get isAtRest(): boolean {
+    return this.#batchDepth === 0 && !this.#isRunningRoutines && this.#sent.count === 0;
   }
 
   /** Takes the ring away for a while: nothing goes in. @returns it */
