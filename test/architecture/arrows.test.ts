@@ -19,12 +19,14 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   bus: ['wire', 'memory'],
   channel: ['wire', 'memory', 'ring', 'bus'],
   kmcl: ['wire', 'memory', 'channel'],
+  // Listens at the points that channel/ declares; no core layer knows of it.
+  verifier: ['wire', 'memory', 'channel'],
   // The two faces of the same core; neither sits on the other.
   api: ['wire', 'memory', 'channel'],
   'index.ts': ['api'],
   devices: ['wire', 'memory', 'channel', 'kmcl'],
   // A transport implements what memory/, bus/ and channel/ declare, and brings guests that speak the wire protocol.
-  transports: ['wire', 'memory', 'ring', 'bus', 'channel'],
+  transports: ['wire', 'memory', 'ring', 'bus', 'channel', 'verifier'],
   // Disk images are stores behind the SCSI device's back-end interface; the NBD server knows only its own.
   images: ['wire', 'memory', 'devices'],
   nbd: [],

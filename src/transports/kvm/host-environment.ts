@@ -4,8 +4,10 @@
  */
 import type { ControlPort, PostStatus } from '../../bus/control-port.ts';
 import type { HostEnvironment } from '../../channel/environment.ts';
+import type { VerifierMaker } from '../../channel/index.ts';
 import type { Scheduler } from '../../channel/scheduler.ts';
 import type { GuestMemory } from '../../memory/guest-memory.ts';
+import { verifierMaker } from '../verifier-maker.ts';
 import type { MailboxSink } from './machine/exit-mailbox.ts';
 import type { Synic } from './machine/synic.ts';
 
@@ -20,6 +22,7 @@ export interface KvmHostEnvironmentOptions {
 export class KvmHostEnvironment implements HostEnvironment, MailboxSink {
   readonly memory: GuestMemory;
   readonly scheduler: Scheduler;
+  readonly verifier: VerifierMaker;
   readonly control: ControlPort;
   readonly #synic: Synic;
   #messageSink: ((message: Uint8Array, connectionId: number) => void) | undefined;
@@ -30,6 +33,7 @@ export class KvmHostEnvironment implements HostEnvironment, MailboxSink {
   constructor(options: KvmHostEnvironmentOptions) {
     this.memory = options.memory;
     this.scheduler = options.scheduler;
+    this.verifier = verifierMaker(options.scheduler);
     this.#synic = options.synic;
     this.control = { post: (_connectionId, message): PostStatus => this.#synic.post(options.messageVp(), message) };
   }

@@ -11,6 +11,7 @@ import type { Scheduler } from '../../channel/scheduler.ts';
 import { UsageError } from '../../errors.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { EventLoopScheduler } from '../event-loop-scheduler.ts';
+import { verifierMaker } from '../verifier-maker.ts';
 import { EventLatch } from './event-latch.ts';
 
 export interface LoopbackOptions {
@@ -42,6 +43,7 @@ export function createLoopback(options: LoopbackOptions = {}): Loopback {
   let hostMessageSink: ((message: Uint8Array, connectionId: number) => void) | undefined;
   let guestLostSink: ((reason: string) => void) | undefined;
   let hostLostSink: ((reason: string) => void) | undefined;
+  const verifier = verifierMaker(scheduler);
   const toGuest = new EventLatch(scheduler);
   const toHost = new EventLatch(scheduler);
 
@@ -65,6 +67,7 @@ export function createLoopback(options: LoopbackOptions = {}): Loopback {
     guest: {
       memory,
       scheduler,
+      verifier,
       control: {
         post(connectionId, message) {
           const copy = copyOf(message);
@@ -93,6 +96,7 @@ export function createLoopback(options: LoopbackOptions = {}): Loopback {
     host: {
       memory,
       scheduler,
+      verifier,
       control: {
         post(_connectionId, message) {
           const copy = copyOf(message);

@@ -5,6 +5,7 @@ import type { GuestEnvironment } from '../../channel/environment.ts';
 import { PeerError, SystemError, UsageError } from '../../errors.ts';
 import { type Poller, threadPoller } from '../doorbell/index.ts';
 import type { Pipe } from '../native/shm-calls.ts';
+import { verifierMaker } from '../verifier-maker.ts';
 import { type FirstFrame, readFirstFrame } from './first-frame.ts';
 import { encodeFrame, FrameType, Hello, parseText, SHM_VERSION, WELCOME_OWNS_DIRECTORY, Welcome } from './frames.ts';
 import { fileBytesOf, mapSharedFile, openWakePipe } from './shared-file.ts';
@@ -94,6 +95,7 @@ function environmentOf(endpoint: ShmEndpoint): GuestEnvironment {
   return {
     memory: endpoint.memory,
     scheduler: endpoint.scheduler,
+    verifier: verifierMaker(endpoint.scheduler),
     control: endpoint.control,
     signal: (connectionId) => endpoint.signal(connectionId),
     onMessage: (sink) => {

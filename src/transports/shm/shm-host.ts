@@ -5,6 +5,7 @@ import type { HostEnvironment } from '../../channel/environment.ts';
 import { PeerError, SystemError, VmbusError } from '../../errors.ts';
 import { type Poller, threadPoller } from '../doorbell/index.ts';
 import type { Pipe, ShmCalls } from '../native/shm-calls.ts';
+import { verifierMaker } from '../verifier-maker.ts';
 import { type FirstFrame, readFirstFrame } from './first-frame.ts';
 import {
   encodeFrame,
@@ -267,6 +268,7 @@ function environmentOf(endpoint: ShmEndpoint): HostEnvironment {
   return {
     memory: endpoint.memory,
     scheduler: endpoint.scheduler,
+    verifier: verifierMaker(endpoint.scheduler),
     control: endpoint.control,
     // There is one guest process: whichever processor was meant, it is the one that looks.
     signal: (eventFlag) => endpoint.signal(eventFlag),

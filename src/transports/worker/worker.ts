@@ -13,6 +13,7 @@
 import type { GuestEnvironment, HostEnvironment } from '../../channel/environment.ts';
 import { GuestMemory } from '../../memory/guest-memory.ts';
 import { type Poller, threadPoller } from '../doorbell/index.ts';
+import { verifierMaker } from '../verifier-maker.ts';
 import type { WorkerEnd } from './link.ts';
 import { checkSide, WorkerEndpoint } from './worker-endpoint.ts';
 
@@ -57,12 +58,13 @@ export function openWorkerHost(end: WorkerEnd, options: WorkerOptions = {}): Ope
   });
 }
 
-type SharedPart = Pick<HostEnvironment, 'memory' | 'scheduler' | 'control' | 'onMessage' | 'onLost'>;
+type SharedPart = Pick<HostEnvironment, 'memory' | 'scheduler' | 'verifier' | 'control' | 'onMessage' | 'onLost'>;
 
 function shared(end: WorkerEnd, endpoint: WorkerEndpoint): SharedPart {
   return {
     memory: new GuestMemory(end.regions),
     scheduler: endpoint.scheduler,
+    verifier: verifierMaker(endpoint.scheduler),
     control: endpoint.control,
     onMessage: (sink) => {
       endpoint.messageSink = sink;
