@@ -7,7 +7,7 @@ export { FileBackend, type FileBackendOptions, openFileBackend } from './file-ba
 export { MemoryBackend, type MemoryBackendOptions } from './memory-backend.ts';
 export { type Answered, ScsiCommand } from './target/command.ts';
 export { type ScsiAddress, ScsiController } from './target/controller.ts';
-export { DiskUnit, type DiskUnitOptions } from './target/disk-unit.ts';
+export { DiskUnit, type DiskUnitOptions } from './target/disk/disk-unit.ts';
 export type { LogicalUnit } from './target/logical-unit.ts';
 export { cdbBytesOf, Opcode, opcodeName, ServiceAction16 } from './target/opcodes.ts';
 export { formatSense, parseSense, SENSE, type Sense, SenseKey } from './target/sense.ts';

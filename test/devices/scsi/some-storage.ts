@@ -3,7 +3,7 @@ import { GuestVmbus, type GuestVmbusOptions, HostVmbus, type PagePinner } from '
 import type { BlockBackend } from '../../../src/devices/scsi/block-backend.ts';
 import { MemoryBackend } from '../../../src/devices/scsi/memory-backend.ts';
 import { ScsiController } from '../../../src/devices/scsi/target/controller.ts';
-import { DiskUnit } from '../../../src/devices/scsi/target/disk-unit.ts';
+import { DiskUnit } from '../../../src/devices/scsi/target/disk/disk-unit.ts';
 import { StorVsp } from '../../../src/devices/scsi/vsp/storvsp.ts';
 import { GuestMemory } from '../../../src/memory/guest-memory.ts';
 import { createLoopback } from '../../../src/transports/loopback/index.ts';

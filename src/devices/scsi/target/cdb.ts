@@ -1,9 +1,11 @@
 /**
- * The fields of a CDB that names blocks: READ, WRITE, VERIFY and SYNCHRONIZE CACHE in their 6, 10, 12 and 16 byte forms.
+ * The fields of a CDB that names blocks: READ, WRITE, VERIFY, WRITE SAME and their kin in their 6, 10, 12 and 16 byte
+ * forms.
  *
- * SCSI fields are big-endian. An LBA of 64 bits is a plain number here: above 2^53 it loses low bits, but no disk is that
+ * An LBA of 64 bits is a plain number here: above 2^53 it loses low bits, but no disk is that
  * large, so it stays out of range. Source: SBC-3 section 5.
  */
+import { putU16be, putU32be, putU64be, u16be, u32be, u64be } from './big-endian.ts';
 import { Opcode } from './opcodes.ts';
 
 /** First block, as a number that may be too large to be exact (and then is out of any range). */
@@ -12,7 +14,7 @@ export function lbaOf(cdb: Uint8Array): number {
     case 0:
       return (((cdb[1] as number) & 0x1f) << 16) | ((cdb[2] as number) << 8) | (cdb[3] as number);
     case 4:
-      return u32be(cdb, 2) * 0x1_0000_0000 + u32be(cdb, 6);
+      return u64be(cdb, 2);
     default:
       return u32be(cdb, 2);
   }
@@ -46,26 +48,7 @@ export function encodeReadWrite(cdb: Uint8Array, isWrite: boolean, lba: number, 
     return 10;
   }
   cdb[0] = isWrite ? Opcode.Write16 : Opcode.Read16;
-  putU32be(cdb, 2, Math.floor(lba / 0x1_0000_0000));
-  putU32be(cdb, 6, lba % 0x1_0000_0000);
+  putU64be(cdb, 2, lba);
   putU32be(cdb, 10, blockCount);
   return 16;
-}
-
-export function u16be(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number);
-}
-
-export function u32be(bytes: Uint8Array, at: number): number {
-  return ((u16be(bytes, at) << 16) | u16be(bytes, at + 2)) >>> 0;
-}
-
-export function putU16be(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 8;
-  bytes[at + 1] = value;
-}
-
-export function putU32be(bytes: Uint8Array, at: number, value: number): void {
-  putU16be(bytes, at, value >>> 16);
-  putU16be(bytes, at + 2, value & 0xffff);
 }

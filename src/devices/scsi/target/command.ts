@@ -8,8 +8,8 @@ import { assert } from '../../../errors.ts';
 import type { ScatterView } from '../../../memory/scatter-view.ts';
 import { CDB_BYTES, DataDirection, ScsiStatus, SrbStatus } from '../../../wire/storvsc.ts';
 import { BackendError, BackendFault } from '../block-backend.ts';
-
 import { SENSE, type Sense } from './sense.ts';
+import type { WriteGate } from './write-gate.ts';
 
 declare const answered: unique symbol;
 
@@ -31,6 +31,9 @@ export class ScsiCommand {
   direction: number = DataDirection.None;
   /** The initiator's buffer, exactly as long as it offered; `undefined` if it offered none. Dead after the answer. */
   data: ScatterView | undefined;
+
+  /** Entered by a unit for a write; left when the command is answered. */
+  gate: WriteGate | undefined;
 
   srbStatus: number = SrbStatus.Pending;
   scsiStatus: number = ScsiStatus.Good;
@@ -88,6 +91,11 @@ export class ScsiCommand {
     return this.#finish(SrbStatus.DataOverrun, ScsiStatus.CheckCondition, SENSE.InvalidFieldInCdb, 0);
   }
 
+  /** Somebody else has reserved the unit. */
+  conflict(): Answered {
+    return this.#finish(SrbStatus.Error, ScsiStatus.ReservationConflict, undefined, 0);
+  }
+
   /** Nobody lives at this address. */
   absent(): Answered {
     return this.#finish(SrbStatus.InvalidLun, ScsiStatus.CheckCondition, undefined, 0);
@@ -100,15 +108,33 @@ export class ScsiCommand {
     return ANSWERED;
   }
 
+  /** Answers when `work` does, which ends in an answer; what it throws is a failure of the store. */
+  awaitWork(work: Promise<Answered>): Answered {
+    work.catch(this.#storeFailed);
+    return ANSWERED;
+  }
+
+  /** Another write excludes this one for now: `start` is called when it may begin, and answers then. */
+  awaitGate(gate: WriteGate, start: () => Answered): Answered {
+    gate.whenOpen(() => void start());
+    return ANSWERED;
+  }
+
   #finish(srbStatus: number, scsiStatus: number, sense: Sense | undefined, transferredBytes: number): Answered {
     assert(this.#isRunning, 'a SCSI command is answered twice');
     this.#isRunning = false;
+    if (this.gate !== undefined) this.#leaveGate(this.gate);
     this.srbStatus = srbStatus;
     this.scsiStatus = scsiStatus;
     this.sense = sense;
     this.transferredBytes = transferredBytes;
     this.onDone?.(this);
     return ANSWERED;
+  }
+
+  #leaveGate(gate: WriteGate): void {
+    this.gate = undefined;
+    gate.leave();
   }
 
   #failFromStore(error: unknown): void {

@@ -8,9 +8,9 @@
  */
 import { UsageError } from '../../../errors.ts';
 import { DataDirection } from '../../../wire/storvsc.ts';
-import { u16be, u32be } from './cdb.ts';
+import { u16be, u32be } from './big-endian.ts';
 import type { Answered, ScsiCommand } from './command.ts';
-import { STANDARD_INQUIRY_BYTES } from './disk-inquiry.ts';
+import { STANDARD_INQUIRY_BYTES } from './inquiry.ts';
 import type { LogicalUnit } from './logical-unit.ts';
 import { Opcode } from './opcodes.ts';
 import { respond } from './respond.ts';

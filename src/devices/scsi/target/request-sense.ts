@@ -1,14 +1,14 @@
 import { DataDirection } from '../../../wire/storvsc.ts';
+import type { BlockUnit } from './block-unit.ts';
 import type { Answered, ScsiCommand } from './command.ts';
-import type { DiskUnit } from './disk-unit.ts';
 import { respond } from './respond.ts';
 import { encodeFixedSense, FIXED_SENSE_BYTES, SENSE } from './sense.ts';
 
 /**
- * REQUEST SENSE: the sense that autosense did not carry, once; afterwards "no sense".
+ * REQUEST SENSE: the sense that autosense did not carry, once; else a unit attention that waits; else "no sense".
  * Only the fixed format: DESC is refused. Source: SPC-4 section 6.39.
  */
-export function requestSense(disk: DiskUnit, command: ScsiCommand): Answered {
+export function requestSense(unit: BlockUnit, command: ScsiCommand): Answered {
   const isDescriptor = ((command.cdb[1] as number) & 1) !== 0;
   const allocationBytes = command.cdb[4] as number;
   if (isDescriptor) return command.refuse(SENSE.InvalidFieldInCdb);
@@ -16,7 +16,8 @@ export function requestSense(disk: DiskUnit, command: ScsiCommand): Answered {
     return command.refuse(SENSE.InvalidFieldInCdb);
   }
   const answer = new Uint8Array(FIXED_SENSE_BYTES);
-  encodeFixedSense(answer, 0, disk.pendingSense ?? SENSE.None);
-  disk.pendingSense = undefined;
+  const sense = unit.pendingSense ?? unit.takeAttention() ?? SENSE.None;
+  unit.pendingSense = undefined;
+  encodeFixedSense(answer, 0, sense);
   return respond(command, answer, allocationBytes);
 }

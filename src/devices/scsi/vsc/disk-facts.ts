@@ -1,7 +1,7 @@
 /** What a guest learns of a disk before it uses it. Source: SPC-4, SBC-3; the order is that of Linux `drivers/scsi/sd.c`. */
 import { PeerError } from '../../../errors.ts';
 import { BLOCK_SIZES } from '../block-backend.ts';
-import { putU16be, putU32be, u16be, u32be } from '../target/cdb.ts';
+import { putU16be, putU32be, u16be, u32be } from '../target/big-endian.ts';
 import type { ScsiAddress } from '../target/controller.ts';
 import { Opcode, ServiceAction16 } from '../target/opcodes.ts';
 import { SenseKey } from '../target/sense.ts';

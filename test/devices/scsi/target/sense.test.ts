@@ -11,6 +11,15 @@ test('invalid field in CDB in fixed format, every byte set', () => {
   expect(bytes).toEqual(hex('a5  70 00 05 00 00 00 00 0a 00 00 00 00 24 00 00 00 00 00  a5'));
 });
 
+test('a miscompare says at which byte, and that it says so', () => {
+  const bytes = new Uint8Array(18).fill(0xa5);
+
+  encodeFixedSense(bytes, 0, { ...SENSE.Miscompare, information: 0x01020304 });
+
+  expect(bytes).toEqual(hex('f0 00 0e 01 02 03 04 0a 00 00 00 00 1d 00 00 00 00 00'));
+  expect(parseSense(bytes)).toEqual({ ...SENSE.Miscompare, information: 0x01020304 });
+});
+
 test('what is written is what is read back', () => {
   const byte = fc.nat(255);
 
@@ -30,7 +39,7 @@ test.each([
   [
     'a deferred error with the information bit',
     'f1 00 03 00 00 00 00 0a 00 00 00 00 0c 02 00 00 00 00',
-    { key: 3, asc: 0x0c, ascq: 2 },
+    { key: 3, asc: 0x0c, ascq: 2, information: 0 },
   ],
   ['fixed sense cut after the length', '70 00 02 00 00 00 00 00', { key: 2, asc: 0, ascq: 0 }],
   ['nothing', '', undefined],

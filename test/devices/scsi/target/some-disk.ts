@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { BlockBackend } from '../../../../src/devices/scsi/block-backend.ts';
 import { MemoryBackend } from '../../../../src/devices/scsi/memory-backend.ts';
 import { ScsiCommand } from '../../../../src/devices/scsi/target/command.ts';
-import { DiskUnit, type DiskUnitOptions } from '../../../../src/devices/scsi/target/disk-unit.ts';
+import { DiskUnit, type DiskUnitOptions } from '../../../../src/devices/scsi/target/disk/disk-unit.ts';
 import type { Sense } from '../../../../src/devices/scsi/target/sense.ts';
 import { ScatterView } from '../../../../src/memory/scatter-view.ts';
 import { DataDirection } from '../../../../src/wire/storvsc.ts';
@@ -15,12 +15,25 @@ export function hex(text: string): Uint8Array {
   );
 }
 
+export interface SomeDisk extends DiskUnitOptions {
+  blocks?: number;
+  blockBytes?: number;
+  readOnly?: boolean;
+  /** The disk can give space back. */
+  isThin?: boolean;
+}
+
 /** A memory disk whose block n is filled with n mod 256. */
-export function someDisk(options: DiskUnitOptions & { blocks?: number; blockBytes?: number; readOnly?: boolean } = {}) {
-  const { blocks = 16, blockBytes = 512, readOnly = false, ...unitOptions } = options;
+export function someDisk(options: SomeDisk = {}) {
+  const { blocks = 16, blockBytes = 512, readOnly = false, isThin = false, ...unitOptions } = options;
   const bytes = new Uint8Array(blocks * blockBytes);
   for (let block = 0; block < blocks; block++) bytes.fill(block, block * blockBytes, (block + 1) * blockBytes);
-  const backend: BlockBackend = new MemoryBackend(bytes, { blockBytes, readOnly, identity: 'disk of the test' });
+  const backend: BlockBackend = new MemoryBackend(bytes, {
+    blockBytes,
+    readOnly,
+    isThin,
+    identity: 'disk of the test',
+  });
   return { bytes, backend, unit: new DiskUnit(backend, unitOptions) };
 }
 

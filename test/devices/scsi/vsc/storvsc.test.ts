@@ -6,7 +6,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import type { BlockBackend } from '../../../../src/devices/scsi/block-backend.ts';
 import { openFileBackend } from '../../../../src/devices/scsi/file-backend.ts';
 import { MemoryBackend } from '../../../../src/devices/scsi/memory-backend.ts';
-import { DiskUnit } from '../../../../src/devices/scsi/target/disk-unit.ts';
+import { DiskUnit } from '../../../../src/devices/scsi/target/disk/disk-unit.ts';
 import { reportLuns } from '../../../../src/devices/scsi/vsc/disk-facts.ts';
 import { openDisk, type ScsiDisk } from '../../../../src/devices/scsi/vsc/scsi-disk.ts';
 import { StorVsc, type StorVscOptions } from '../../../../src/devices/scsi/vsc/storvsc.ts';

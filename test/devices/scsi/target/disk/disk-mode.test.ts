@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { BlockBackend } from '../../../../src/devices/scsi/block-backend.ts';
-import { DiskUnit } from '../../../../src/devices/scsi/target/disk-unit.ts';
-import { ask, good, hex, refused, SRB, someDisk } from './some-disk.ts';
+import type { BlockBackend } from '../../../../../src/devices/scsi/block-backend.ts';
+import { DiskUnit } from '../../../../../src/devices/scsi/target/disk/disk-unit.ts';
+import { ask, good, hex, refused, SRB, someDisk } from '../some-disk.ts';
 
 function cachedDisk(): DiskUnit {
   const { backend } = someDisk();

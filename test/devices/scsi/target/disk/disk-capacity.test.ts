@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { BlockBackend } from '../../../../src/devices/scsi/block-backend.ts';
-import { DiskUnit } from '../../../../src/devices/scsi/target/disk-unit.ts';
-import { ask, good, hex, refused, SRB, someDisk, untouched } from './some-disk.ts';
+import type { BlockBackend } from '../../../../../src/devices/scsi/block-backend.ts';
+import { DiskUnit } from '../../../../../src/devices/scsi/target/disk/disk-unit.ts';
+import { ask, good, hex, refused, SRB, someDisk, untouched } from '../some-disk.ts';
 
 /** A disk of any size: only its capacity is asked for. */
 function hugeDisk(sizeBytes: number): DiskUnit {
@@ -64,7 +64,7 @@ describe('READ CAPACITY(16)', () => {
   });
 
   test('another service action is refused', async () => {
-    expect(await ask(someDisk().unit, '9e 12 00 00 00 00 00 00 00 00 00 00 00 20 00 00', { data: 32 })).toEqual(
+    expect(await ask(someDisk().unit, '9e 13 00 00 00 00 00 00 00 00 00 00 00 20 00 00', { data: 32 })).toEqual(
       refused(SRB.invalidRequest, 5, 0x24, 0),
     );
   });

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BackendError, BackendFault, type BlockBackend } from '../../../../src/devices/scsi/block-backend.ts';
-import { DiskUnit } from '../../../../src/devices/scsi/target/disk-unit.ts';
-import { DataDirection } from '../../../../src/wire/storvsc.ts';
-import { ask, good, refused, SRB, someDisk, untouched } from './some-disk.ts';
+import { BackendError, BackendFault, type BlockBackend } from '../../../../../src/devices/scsi/block-backend.ts';
+import { DiskUnit } from '../../../../../src/devices/scsi/target/disk/disk-unit.ts';
+import { DataDirection } from '../../../../../src/wire/storvsc.ts';
+import { ask, good, refused, SRB, someDisk, untouched } from '../some-disk.ts';
 
 const blockOf = (value: number, blocks = 1): Uint8Array => new Uint8Array(512 * blocks).fill(value);
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ask, good, hex, refused, SRB, someDisk, untouched } from './some-disk.ts';
+import { ask, good, hex, refused, SRB, someDisk, untouched } from '../some-disk.ts';
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -72,8 +72,8 @@ describe('vital product data', () => {
   test('page 00 lists the pages in ascending order', async () => {
     const answer = await ask(someDisk().unit, '12 01 00 00 ff 00', { data: 255 });
 
-    expect(answer).toEqual(good(9));
-    expect(answer.data.subarray(0, 9)).toEqual(hex('00 00 00 05  00 80 83 b0 b1'));
+    expect(answer).toEqual(good(10));
+    expect(answer.data.subarray(0, 10)).toEqual(hex('00 00 00 06  00 80 83 b0 b1 b2'));
   });
 
   test('a probe of 4 bytes gets the header with the full length', async () => {
@@ -105,15 +105,27 @@ describe('vital product data', () => {
     expect(data.subarray(40, 52)).toEqual(unit.identity.subarray(0, 12));
   });
 
-  test('page B0 tells the largest transfer in blocks', async () => {
+  test('page B0 tells the largest transfer, COMPARE AND WRITE and WRITE SAME in blocks, and nothing of UNMAP', async () => {
     const { unit } = someDisk({ blockBytes: 4096, maxTransferBytes: 0x40000 });
 
     const answer = await ask(unit, '12 01 b0 00 40 00', { data: 64 });
 
     expect(answer).toEqual(good(64));
     expect(answer.data).toEqual(
-      Uint8Array.from([...hex('00 b0 00 3c  00 00 00 01  00 00 00 40  00 00 00 40'), ...new Uint8Array(48)]),
+      Uint8Array.from([
+        ...hex('00 b0 00 3c  01 20 00 01  00 00 00 40  00 00 00 40'),
+        ...new Uint8Array(20),
+        ...hex('00 00 00 00 00 00 40 00'),
+        ...new Uint8Array(20),
+      ]),
     );
+  });
+
+  test('page B2 of a disk that gives no space back says nothing', async () => {
+    const answer = await ask(someDisk().unit, '12 01 b2 00 40 00', { data: 64 });
+
+    expect(answer).toEqual(good(8));
+    expect(answer.data.subarray(0, 8)).toEqual(hex('00 b2 00 04  00 00 00 00'));
   });
 
   test('page B1 says that nothing rotates', async () => {
