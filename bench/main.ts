@@ -1,13 +1,15 @@
 /**
  * `npm run bench -- [FILTER] [--quick] [--json FILE] [--list]`
  *
- * Prints one table. FILTER is part of a suite's or contest's name; `--json` keeps the figures with the processor, the
- * Node version, the commit and the date. `npm run bench -- compare OLD.json NEW.json` prints what changed.
+ * Prints one table. FILTER is part of a suite's or contest's name; `--quick` only shows that everything runs. The
+ * figures are kept with the processor, the Node version, the commit and the date, in `bench/results/local/` unless
+ * `--json` says otherwise. `npm run bench -- compare OLD.json NEW.json` prints what changed.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { compareReports } from './harness/compare.ts';
-import { describeMachine } from './harness/machine.ts';
+import { describeMachine, projectDirectory } from './harness/machine.ts';
 import { formatTable, type Report, type Row } from './harness/report.ts';
 import { loadSuites } from './suites/index.ts';
 
@@ -43,7 +45,10 @@ async function main(): Promise<void> {
   console.log(`\n${report.notes.map((note) => `- ${note}`).join('\n')}`);
   const { cpu, cores, node, commit, date } = report.machine;
   console.log(`\n${cpu}, ${cores} cores, Node ${node}, commit ${commit}, ${date}`);
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
+  const file = values.json ?? defaultFile(report);
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(report, null, 1)}\n`);
+  console.error(`kept in ${relative('', file)}`);
 }
 
 async function runSuites(filter: string, isQuick: boolean): Promise<Report> {
@@ -55,11 +60,19 @@ async function runSuites(filter: string, isQuick: boolean): Promise<Report> {
       wants: (contest) => isWhole || contest.includes(filter),
       isQuick,
       progress: (text) => console.error(`${suite.name}: ${text}`),
-      note: (text) => notes.push(`${suite.name}: ${text}`),
+      note: (text) => {
+        const note = `${suite.name}: ${text}`;
+        if (!notes.includes(note)) notes.push(note);
+      },
     });
     rows.push(...suiteRows);
   }
   return { version: 1, machine: describeMachine(), notes, rows };
+}
+
+/** Not under version control: what is worth keeping is named with `--json`. */
+function defaultFile({ machine }: Report): string {
+  return join(projectDirectory(), 'bench/results/local', `${machine.date.replace(/[:.]/g, '-')}.json`);
 }
 
 function readReport(file: string): Report {

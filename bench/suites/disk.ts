@@ -1,10 +1,15 @@
 /** A disk read by page frame numbers over VMBus, beside plain `fs` reads and NBD, same file, same chunks. */
 import { read as fsRead } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type GuestEnvironment, HostVmbus } from '../../src/channel/index.ts';
 import { overTransport } from '../../src/cli/demo/demo-transport.ts';
 import { startDiskGuest } from '../../src/cli/disk-guest.ts';
+import { controllerId } from '../../src/cli/served-disks.ts';
+import { DiskUnit, MemoryBackend, ScsiController, StorVsp } from '../../src/devices/scsi/index.ts';
+import { GuestMemory } from '../../src/memory/index.ts';
+import { createLoopback } from '../../src/transports/loopback/index.ts';
 import { NbdClient } from '../disk/nbd-client.ts';
 import { NBD_SERVERS, startNbdServer } from '../disk/nbd-server.ts';
 import { medianRatio, quantile } from '../harness/measure.ts';
@@ -65,7 +70,9 @@ async function runLoad(load: Load, context: SuiteContext): Promise<Row[]> {
   return await withPlain(load, (plain) =>
     withNbd(load, context, (nbd) =>
       withBus('loopback', load, (loopback) =>
-        withShm(load, context, async (shm) => contend(load, offsets, [plain, loopback, ...shm, ...nbd], context)),
+        withMemoryDisk(load, (memory) =>
+          withShm(load, context, (shm) => contend(load, offsets, [plain, loopback, memory, ...shm, ...nbd], context)),
+        ),
       ),
     ),
   );
@@ -168,25 +175,52 @@ async function withBus<Result>(
   job: (reader: Reader) => Promise<Result>,
 ): Promise<Result> {
   const pageCount = OUTSTANDING * load.pagesPerTransfer + SPARE_PAGES;
-  return await overTransport(transport, { path: FILE, readOnly: true }, pageCount, async (environment) => {
-    const guest = await startDiskGuest(environment, {
-      outstanding: OUTSTANDING,
-      transferBytes: load.pagesPerTransfer * PAGE_BYTES,
-    });
-    const { disk, vmbus } = guest;
-    const slots = Array.from({ length: OUTSTANDING }, () => vmbus.pages.allocate(load.pagesPerTransfer));
-    const blocks = (load.pagesPerTransfer * PAGE_BYTES) / disk.blockBytes;
-    try {
-      return await job({
-        way: `VMBus by PFN over ${transport}`,
-        read: (slot, offsetBytes, done) => {
-          disk.read(offsetBytes / disk.blockBytes, blocks, slots[slot] as number[]).then(() => done(null), done);
-        },
-      });
-    } finally {
-      await guest.stop();
-    }
+  return await overTransport(transport, { path: FILE, readOnly: true }, pageCount, (environment) =>
+    asGuest(environment, `VMBus by PFN over ${transport}`, load, job),
+  );
+}
+
+/** The same without a file: what is left is the bus, the storage protocol and one copy. */
+async function withMemoryDisk<Result>(load: Load, job: (reader: Reader) => Promise<Result>): Promise<Result> {
+  const memory = GuestMemory.allocate(OUTSTANDING * load.pagesPerTransfer + SPARE_PAGES);
+  const loopback = createLoopback({ memory });
+  const contents = await readFile(FILE);
+  const wholeBytes = contents.length - (contents.length % PAGE_BYTES);
+  const controller = new ScsiController();
+  controller.attach(new DiskUnit(new MemoryBackend(contents.subarray(0, wholeBytes))));
+  const vsp = new StorVsp({ vmbus: new HostVmbus(loopback.host), controller, instanceId: controllerId(0) });
+  vsp.start();
+  try {
+    return await asGuest(loopback.guest, 'the same, disk in memory', load, job);
+  } finally {
+    await vsp.stop();
+    await controller.close();
+  }
+}
+
+async function asGuest<Result>(
+  environment: GuestEnvironment,
+  way: string,
+  load: Load,
+  job: (reader: Reader) => Promise<Result>,
+): Promise<Result> {
+  const guest = await startDiskGuest(environment, {
+    outstanding: OUTSTANDING,
+    transferBytes: load.pagesPerTransfer * PAGE_BYTES,
   });
+  const { disk, vmbus } = guest;
+  const slots = Array.from({ length: OUTSTANDING }, () => vmbus.pages.allocate(load.pagesPerTransfer));
+  const blocks = (load.pagesPerTransfer * PAGE_BYTES) / disk.blockBytes;
+  try {
+    return await job({
+      way,
+      read: (slot, offsetBytes, done) => {
+        disk.read(offsetBytes / disk.blockBytes, blocks, slots[slot] as number[]).then(() => done(null), done);
+      },
+    });
+  } finally {
+    await guest.stop();
+  }
 }
 
 async function withShm<Result>(

@@ -17,8 +17,8 @@ import type { ProcessJob } from '../peers/process-peer.ts';
 
 const PAYLOAD_BYTES = [16, 256, 4096];
 const HEADER_BYTES = 16;
-const ROUNDS = 21;
-const WARM_UP_ROUNDS = 4;
+const ROUNDS = 41;
+const WARM_UP_ROUNDS = 8;
 const TRIP_CONTEST = 'round trip of 64 B';
 const ASLEEP_CONTEST = 'round trip of 64 B, both asleep before';
 const TRIP_BYTES = 64;
@@ -127,8 +127,8 @@ class ProcessBench {
 
   async throughput(payloadBytes: number, native: NativePeer | undefined, context: SuiteContext): Promise<Row[]> {
     const share = context.isQuick ? 0.02 : 1;
-    const packets = Math.round((payloadBytes > 256 ? 20_000 : 60_000) * share);
-    const messages = Math.round(2_000 * share);
+    const packets = Math.round((payloadBytes > 256 ? 8_000 : 20_000) * share);
+    const messages = Math.round(1_000 * share);
     const pairs: NativePair[] = [];
     const ways: TimedWay[] = [
       this.#socketWay(messages, payloadBytes, 1),

@@ -13,9 +13,9 @@ import type { ThreadJob, ThreadPeerData } from '../peers/thread-peer.ts';
 
 const PAYLOAD_BYTES = [16, 64, 256, 1024, 4096];
 const HEADER_BYTES = 16;
-const ROUNDS = 21;
+const ROUNDS = 41;
 /** About as long as it takes the compiler to settle. */
-const WARM_UP_ROUNDS = 4;
+const WARM_UP_ROUNDS = 8;
 const TRIP_CONTEST = 'round trip of 64 B';
 const TRIP_BYTES = 64;
 
@@ -86,8 +86,8 @@ class ThreadBench {
 
   async throughput(payloadBytes: number, native: NativePeer | undefined, context: SuiteContext): Promise<Row[]> {
     const share = context.isQuick ? 0.02 : 1;
-    const packets = Math.round((payloadBytes > 256 ? 20_000 : 60_000) * share);
-    const messages = Math.round(3_000 * share);
+    const packets = Math.round((payloadBytes > 256 ? 8_000 : 20_000) * share);
+    const messages = Math.round(1_000 * share);
     const pairs: NativePair[] = [];
     const ways: TimedWay[] = [
       this.#messageWay(messages, payloadBytes, false),
