@@ -113,8 +113,15 @@ export class Synic {
     for (const queue of this.#waiting) queue.length = 0;
   }
 
-  inspect(): { waitingMessages: number[] } {
-    return { waitingMessages: this.#waiting.map((queue) => queue.length) };
+  /** Per processor: messages that wait, and whether one is in the slot that the guest has not taken. */
+  inspect(): { waitingMessages: number[]; isSlotTaken: boolean[] } {
+    return {
+      waitingMessages: this.#waiting.map((queue) => queue.length),
+      isSlotTaken: this.#waiting.map((_, vp) => {
+        const slotAt = this.#slotAt(vp, VpRegister.Simp);
+        return slotAt >= 0 && Atomics.load(this.#ram.words, slotAt / 4) !== 0;
+      }),
+    };
   }
 
   /** Where VMBus' slot of a SynIC page is; -1 while the SynIC or the page is off, or the page is not RAM. */

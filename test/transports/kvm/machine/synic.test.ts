@@ -43,6 +43,7 @@ describe('a message', () => {
     machine.synic.post(0, message(2));
 
     expect(machine.interrupts.length).toBe(1);
+    expect(machine.synic.inspect()).toEqual({ waitingMessages: [1], isSlotTaken: [true] });
     expect(consume(machine)).toEqual({ payload: message(1), wroteEom: true });
     expect(machine.interrupts.length).toBe(2);
     expect(consume(machine)).toEqual({ payload: message(2), wroteEom: false });
@@ -114,7 +115,7 @@ describe('a message', () => {
 
     expect(machine.synic.post(0, new Uint8Array(241))).toBe(PostStatus.InsufficientMemory);
     expect(machine.synic.post(1, message(1))).toBe(PostStatus.InvalidConnectionId);
-    expect(machine.synic.inspect()).toEqual({ waitingMessages: [0] });
+    expect(machine.synic.inspect()).toEqual({ waitingMessages: [0], isSlotTaken: [false] });
   });
 
   test('is a copy: the caller may reuse its buffer', () => {
