@@ -318,6 +318,11 @@ export class ChannelEndpoint implements PacketPathOwner {
     this.#path.setPassiveOnly(isPassiveOnly);
   }
 
+  /** Share of a turn at DISPATCH that incoming packets may take, above 0 and at most 1; the rest goes on at PASSIVE. */
+  setDispatchShare(share: number): void {
+    this.#path.setDispatchShare(share);
+  }
+
   /** Packets that may be with the driver at once; raising it does not go on with a blocked queue. */
   setQuota(packets: number): void {
     this.#path.receives.quota = packets;

@@ -54,7 +54,14 @@ export type EvtVmbPacketCompletionRoutine = (
   bufferLength: number,
 ) => void;
 
-/** Saves the driver's part of one packet. Taken and kept; save and restore itself is not built yet. */
+/**
+ * Saves the driver's part of one packet that is queued or in flight; at PASSIVE.
+ *
+ * The first call has no buffer: succeed if there is nothing to save, else store the bytes needed and fail, with
+ * `STATUS_BUFFER_TOO_SMALL` for example. Only then comes a second call, with a buffer of at least so many bytes.
+ * @param saveBufferSize bytes of `saveBuffer`; 0 in the first call
+ * @param bytesNeeded receives the bytes that the driver wants to save
+ */
 export type EvtVmbChannelSavePacket = (
   channel: VmbChannel,
   packet: VmbPacket,
@@ -63,13 +70,66 @@ export type EvtVmbChannelSavePacket = (
   bytesNeeded: Out<number>,
 ) => NtStatus;
 
-/** Restores one packet. Taken and kept; save and restore itself is not built yet. */
+/**
+ * Makes one packet again on the host that restores; at PASSIVE. Allocate a packet, set its routine, call
+ * `VmbPacketRestore` with `libBuffer`, and take the driver's own state from `saveBuffer`.
+ * @param saveBuffer what `EvtVmbChannelSavePacket` wrote; `null` if it had nothing to save
+ */
 export type EvtVmbChannelRestorePacket = (
   channel: VmbChannel,
   libBuffer: Uint8Array,
   libBufferSize: number,
   saveBuffer: Uint8Array | null,
   saveBufferSize: number,
+) => NtStatus;
+
+// The callbacks of the Ex setters. Undocumented: Windows names the setters only. Here each callback is that of the plain
+// setter with one more argument, the context that was given to the setter: what a second form of a callback is for.
+
+/** Undocumented: as `EvtVmbChannelProcessPacket`, with the setter's context. */
+export type EvtVmbChannelProcessPacketEx = (
+  channel: VmbChannel,
+  packet: VmbPacketCompletion,
+  buffer: Uint8Array,
+  bufferLength: number,
+  flags: number,
+  context: unknown,
+) => void;
+
+/** Undocumented: as `EvtVmbChannelProcessingComplete`, with the setter's context. */
+export type EvtVmbChannelProcessingCompleteEx = (
+  channel: VmbChannel,
+  packetsProcessed: number,
+  context: unknown,
+) => void;
+
+/** Undocumented: as `EvtVmbPacketCompletionRoutine`, with the setter's context. */
+export type EvtVmbPacketCompletionRoutineEx = (
+  packet: VmbPacket,
+  status: NtStatus,
+  buffer: Uint8Array | null,
+  bufferLength: number,
+  context: unknown,
+) => void;
+
+/** Undocumented: as `EvtVmbChannelSavePacket`, with the setter's context. */
+export type EvtVmbChannelSavePacketEx = (
+  channel: VmbChannel,
+  packet: VmbPacket,
+  saveBuffer: Uint8Array | null,
+  saveBufferSize: number,
+  bytesNeeded: Out<number>,
+  context: unknown,
+) => NtStatus;
+
+/** Undocumented: as `EvtVmbChannelRestorePacket`, with the setter's context. */
+export type EvtVmbChannelRestorePacketEx = (
+  channel: VmbChannel,
+  libBuffer: Uint8Array,
+  libBufferSize: number,
+  saveBuffer: Uint8Array | null,
+  saveBufferSize: number,
+  context: unknown,
 ) => NtStatus;
 
 /** `VMB_CHANNEL_STATE_CHANGE_CALLBACKS`; fill `Version` and `Size` with `VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT`. */

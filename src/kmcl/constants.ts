@@ -59,10 +59,17 @@ export const KMCL_SERVER_INTERFACE_TYPE = '6b1f6a0e-2f0c-4c53-9f0a-5a1f0c7e5d11'
 export const KMCL_CLIENT_INTERFACE_VERSION_V1 = 1;
 /** Not printed in public documents; 1 is the natural reading. */
 export const KMCL_SERVER_INTERFACE_VERSION_V1 = 1;
-/** The highest client version built here. */
-export const KMCL_CLIENT_INTERFACE_VERSION_LATEST = KMCL_CLIENT_INTERFACE_VERSION_V1;
+/** Neither names nor values of the later ones are printed; they count on. */
+export const KMCL_CLIENT_INTERFACE_VERSION_V2 = 2;
+export const KMCL_CLIENT_INTERFACE_VERSION_V3 = 3;
+export const KMCL_CLIENT_INTERFACE_VERSION_V4 = 4;
+export const KMCL_CLIENT_INTERFACE_VERSION_V5 = 5;
+/** Public pages list server interfaces V1 and V5 only. */
+export const KMCL_SERVER_INTERFACE_VERSION_V5 = 5;
+/** The name is in pages of 2018 only: the highest client version built here. */
+export const KMCL_CLIENT_INTERFACE_VERSION_LATEST = KMCL_CLIENT_INTERFACE_VERSION_V5;
 /** The highest server version built here. */
-export const KMCL_SERVER_INTERFACE_VERSION_LATEST = KMCL_SERVER_INTERFACE_VERSION_V1;
+export const KMCL_SERVER_INTERFACE_VERSION_LATEST = KMCL_SERVER_INTERFACE_VERSION_V5;
 
 /** `sizeof(INTERFACE)` with 8-byte pointers: two u16, padding, and three pointers. */
 export const INTERFACE_SIZE = 32;
@@ -70,3 +77,17 @@ export const INTERFACE_SIZE = 32;
 export const KMCL_CLIENT_INTERFACE_V1_SIZE = INTERFACE_SIZE + 41 * 8;
 /** `sizeof(KMCL_SERVER_INTERFACE_V1)`: the client interface and 14 functions, which have no header of their own. */
 export const KMCL_SERVER_INTERFACE_V1_SIZE = KMCL_CLIENT_INTERFACE_V1_SIZE + 14 * 8;
+
+/** The sizes of the later ones follow from their members, eight bytes each; the header's own assertions are not public. */
+export const KMCL_CLIENT_INTERFACE_V2_SIZE = KMCL_CLIENT_INTERFACE_V1_SIZE + 3 * 8;
+export const KMCL_CLIENT_INTERFACE_V3_SIZE = KMCL_CLIENT_INTERFACE_V2_SIZE + 2 * 8;
+export const KMCL_CLIENT_INTERFACE_V4_SIZE = KMCL_CLIENT_INTERFACE_V3_SIZE + 2 * 8;
+export const KMCL_CLIENT_INTERFACE_V5_SIZE = KMCL_CLIENT_INTERFACE_V4_SIZE + 9 * 8;
+/**
+ * `sizeof(KMCL_SERVER_INTERFACE_V5)`: the V5 client interface, the 14 server-only functions, and behind them the one that
+ * V5 adds. Where Windows puts that one is not public; at the end, everything before it lies as in a table without it.
+ */
+export const KMCL_SERVER_INTERFACE_V5_SIZE = KMCL_CLIENT_INTERFACE_V5_SIZE + 15 * 8;
+
+/** `VmbChannelInitSetInlinePacketContextSize`: ours, a bound that a packet object can bear. */
+export const MAXIMUM_INLINE_PACKET_CONTEXT_SIZE = 65_536;

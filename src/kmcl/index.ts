@@ -3,6 +3,7 @@ export { Mdl, ScatterView } from '../memory/index.ts';
 export * from '../wire/ntstatus.ts';
 export * from './callbacks.ts';
 export * from './constants.ts';
+export { VmbChannelAllocateBounceBuffer, VmbChannelInitSetBounceBufferSizes } from './functions/bounce-buffers.ts';
 export {
   endpointOf,
   VmbChannelAllocate,
@@ -27,6 +28,9 @@ export {
   VmbClientChannelInitSetRingBufferPageCount,
   VmbClientChannelInitSetTargetPnp,
 } from './functions/channel-init.ts';
+export * from './functions/channel-memory.ts';
+export * from './functions/channel-tuning.ts';
+export * from './functions/devices.ts';
 export * from './functions/gpadl.ts';
 export * from './functions/incoming.ts';
 export * from './functions/mdl.ts';
@@ -39,9 +43,14 @@ export * from './functions/sub-channels.ts';
 export * from './functions/sync-request.ts';
 export type {
   KmclClientInterfaceV1,
+  KmclClientInterfaceV2,
+  KmclClientInterfaceV3,
+  KmclClientInterfaceV4,
+  KmclClientInterfaceV5,
   KmclClientMethodsV1,
   KmclInterfaceHeader,
   KmclServerInterfaceV1,
+  KmclServerInterfaceV5,
   KmclServerOnlyMethods,
 } from './interface-tables.ts';
 export { BugCheck } from './objects/bug-check.ts';

@@ -1,10 +1,15 @@
 /**
  * The function tables that a query hands out: member order as documented.
  *
- * Source: WDK `vmbuskernelmodeclientlibapi.h`, `KMCL_CLIENT_INTERFACE_V1` and `KMCL_SERVER_ONLY_METHODS` pages.
+ * Source: WDK `vmbuskernelmodeclientlibapi.h`, `KMCL_CLIENT_INTERFACE_V1` and `KMCL_SERVER_ONLY_METHODS` pages. The members
+ * of V2 to V5 are listed there by name; their order is that of the list.
  */
+import * as bounce from './functions/bounce-buffers.ts';
 import * as channel from './functions/channel.ts';
 import * as init from './functions/channel-init.ts';
+import * as memory from './functions/channel-memory.ts';
+import * as tuning from './functions/channel-tuning.ts';
+import * as devices from './functions/devices.ts';
 import * as gpadl from './functions/gpadl.ts';
 import * as incoming from './functions/incoming.ts';
 import * as packets from './functions/packets.ts';
@@ -12,6 +17,7 @@ import * as run from './functions/run-control.ts';
 import * as saveRestore from './functions/save-restore.ts';
 import * as send from './functions/send.ts';
 import * as server from './functions/server-init.ts';
+import * as sub from './functions/sub-channels.ts';
 import * as synchronous from './functions/sync-request.ts';
 
 /** The 41 members of `KMCL_CLIENT_INTERFACE_V1` behind its header, in order. */
@@ -59,6 +65,42 @@ export const clientMethodsV1 = {
   VmbPacketSetPointer: packets.VmbPacketSetPointer,
 } as const;
 
+/** V1 and three more. */
+export const clientMethodsV2 = {
+  ...clientMethodsV1,
+  VmbChannelPacketGetClientContext: incoming.VmbChannelPacketGetClientContext,
+  VmbChannelGetTargetDeviceObject: devices.VmbChannelGetTargetDeviceObject,
+  VmbChannelGetParentDeviceObject: devices.VmbChannelGetParentDeviceObject,
+} as const;
+
+/** V2 and two more. */
+export const clientMethodsV3 = {
+  ...clientMethodsV2,
+  VmbChannelInitSetBounceBufferSizes: bounce.VmbChannelInitSetBounceBufferSizes,
+  VmbChannelAllocateBounceBuffer: bounce.VmbChannelAllocateBounceBuffer,
+} as const;
+
+/** V3 and two more. */
+export const clientMethodsV4 = {
+  ...clientMethodsV3,
+  VmbChannelInitSetMaximumPacketCount: tuning.VmbChannelInitSetMaximumPacketCount,
+  VmbChannelCreateGpadlFromPfnList: gpadl.VmbChannelCreateGpadlFromPfnList,
+} as const;
+
+/** V4 and nine more. */
+export const clientMethodsV5 = {
+  ...clientMethodsV4,
+  VmbChannelInitSetPrimaryChannel: sub.VmbChannelInitSetPrimaryChannel,
+  VmbChannelInitialize: memory.VmbChannelInitialize,
+  VmbChannelSetAllowableDpcCpuUsage: tuning.VmbChannelSetAllowableDpcCpuUsage,
+  VmbClientChannelInitSetTargetProcessorIndex: tuning.VmbClientChannelInitSetTargetProcessorIndex,
+  VmbSizeofChannel: memory.VmbSizeofChannel,
+  VmbChannelInitSetInlinePacketContextSize: tuning.VmbChannelInitSetInlinePacketContextSize,
+  VmbPacketGetInlinePacketContextPointer: packets.VmbPacketGetInlinePacketContextPointer,
+  VmbChannelInitSetProcessPacketCallbacksEx: tuning.VmbChannelInitSetProcessPacketCallbacksEx,
+  VmbPacketSetCompletionRoutineEx: packets.VmbPacketSetCompletionRoutineEx,
+} as const;
+
 /** The 14 members of `KMCL_SERVER_ONLY_METHODS`, in order. */
 export const serverOnlyMethods = {
   VmbChannelMapGpadl: gpadl.VmbChannelMapGpadl,
@@ -75,6 +117,12 @@ export const serverOnlyMethods = {
   VmbServerChannelInitSetTargetInterfaceId: server.VmbServerChannelInitSetTargetInterfaceId,
   VmbServerChannelInitSetTargetVtl: server.VmbServerChannelInitSetTargetVtl,
   VmbServerChannelInitSetVmbusHandle: server.VmbServerChannelInitSetVmbusHandle,
+} as const;
+
+/** The 14 and, behind them, the one that V5 adds: its place is not public. */
+export const serverOnlyMethodsV5 = {
+  ...serverOnlyMethods,
+  VmbServerChannelInitSetSaveRestorePacketCallbacksEx: server.VmbServerChannelInitSetSaveRestorePacketCallbacksEx,
 } as const;
 
 export type KmclClientMethodsV1 = typeof clientMethodsV1;
@@ -94,4 +142,9 @@ export interface KmclInterfaceHeader {
 }
 
 export type KmclClientInterfaceV1 = KmclInterfaceHeader & KmclClientMethodsV1;
+export type KmclClientInterfaceV2 = KmclInterfaceHeader & typeof clientMethodsV2;
+export type KmclClientInterfaceV3 = KmclInterfaceHeader & typeof clientMethodsV3;
+export type KmclClientInterfaceV4 = KmclInterfaceHeader & typeof clientMethodsV4;
+export type KmclClientInterfaceV5 = KmclInterfaceHeader & typeof clientMethodsV5;
 export type KmclServerInterfaceV1 = KmclClientInterfaceV1 & KmclServerOnlyMethods;
+export type KmclServerInterfaceV5 = KmclClientInterfaceV5 & typeof serverOnlyMethodsV5;

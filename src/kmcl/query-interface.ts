@@ -15,16 +15,37 @@ import {
 import {
   KMCL_CLIENT_INTERFACE_TYPE,
   KMCL_CLIENT_INTERFACE_V1_SIZE,
+  KMCL_CLIENT_INTERFACE_V2_SIZE,
+  KMCL_CLIENT_INTERFACE_V3_SIZE,
+  KMCL_CLIENT_INTERFACE_V4_SIZE,
+  KMCL_CLIENT_INTERFACE_V5_SIZE,
   KMCL_CLIENT_INTERFACE_VERSION_V1,
+  KMCL_CLIENT_INTERFACE_VERSION_V2,
+  KMCL_CLIENT_INTERFACE_VERSION_V3,
+  KMCL_CLIENT_INTERFACE_VERSION_V4,
+  KMCL_CLIENT_INTERFACE_VERSION_V5,
   KMCL_SERVER_INTERFACE_TYPE,
   KMCL_SERVER_INTERFACE_V1_SIZE,
+  KMCL_SERVER_INTERFACE_V5_SIZE,
+  KMCL_SERVER_INTERFACE_VERSION_V1,
+  KMCL_SERVER_INTERFACE_VERSION_V5,
 } from './constants.ts';
 import {
   clientMethodsV1,
+  clientMethodsV2,
+  clientMethodsV3,
+  clientMethodsV4,
+  clientMethodsV5,
   type KmclClientInterfaceV1,
+  type KmclClientInterfaceV2,
+  type KmclClientInterfaceV3,
+  type KmclClientInterfaceV4,
+  type KmclClientInterfaceV5,
   type KmclInterfaceHeader,
   type KmclServerInterfaceV1,
+  type KmclServerInterfaceV5,
   serverOnlyMethods,
+  serverOnlyMethodsV5,
 } from './interface-tables.ts';
 import { BugCheck } from './objects/bug-check.ts';
 import type { DeviceObject } from './objects/device-object.ts';
@@ -40,15 +61,34 @@ interface Exported {
 const exported: Readonly<Record<Guid, readonly Exported[]>> = {
   [KMCL_CLIENT_INTERFACE_TYPE]: [
     { sizeBytes: KMCL_CLIENT_INTERFACE_V1_SIZE, version: KMCL_CLIENT_INTERFACE_VERSION_V1, methods: clientMethodsV1 },
+    { sizeBytes: KMCL_CLIENT_INTERFACE_V2_SIZE, version: KMCL_CLIENT_INTERFACE_VERSION_V2, methods: clientMethodsV2 },
+    { sizeBytes: KMCL_CLIENT_INTERFACE_V3_SIZE, version: KMCL_CLIENT_INTERFACE_VERSION_V3, methods: clientMethodsV3 },
+    { sizeBytes: KMCL_CLIENT_INTERFACE_V4_SIZE, version: KMCL_CLIENT_INTERFACE_VERSION_V4, methods: clientMethodsV4 },
+    { sizeBytes: KMCL_CLIENT_INTERFACE_V5_SIZE, version: KMCL_CLIENT_INTERFACE_VERSION_V5, methods: clientMethodsV5 },
   ],
+  // No server interface V2 to V4 is visible anywhere: who asks for one gets V1, and sees it in `Version`.
   [KMCL_SERVER_INTERFACE_TYPE]: [
     {
       sizeBytes: KMCL_SERVER_INTERFACE_V1_SIZE,
-      version: KMCL_CLIENT_INTERFACE_VERSION_V1,
+      version: KMCL_SERVER_INTERFACE_VERSION_V1,
       methods: { ...clientMethodsV1, ...serverOnlyMethods },
+    },
+    {
+      sizeBytes: KMCL_SERVER_INTERFACE_V5_SIZE,
+      version: KMCL_SERVER_INTERFACE_VERSION_V5,
+      methods: { ...clientMethodsV5, ...serverOnlyMethodsV5 },
     },
   ],
 };
+
+/** Which client table a version is; without a table of its own it is the one below it. */
+interface ClientTables {
+  readonly [KMCL_CLIENT_INTERFACE_VERSION_V1]: KmclClientInterfaceV1;
+  readonly [KMCL_CLIENT_INTERFACE_VERSION_V2]: KmclClientInterfaceV2;
+  readonly [KMCL_CLIENT_INTERFACE_VERSION_V3]: KmclClientInterfaceV3;
+  readonly [KMCL_CLIENT_INTERFACE_VERSION_V4]: KmclClientInterfaceV4;
+  readonly [KMCL_CLIENT_INTERFACE_VERSION_V5]: KmclClientInterfaceV5;
+}
 
 /**
  * Hands out a table of KMCL functions. Every success holds one reference, which the caller gives back with
@@ -63,6 +103,20 @@ const exported: Readonly<Record<Guid, readonly Exported[]>> = {
  * @returns `STATUS_SUCCESS`; `STATUS_INVALID_PARAMETER` without a device, a type or an output; `STATUS_NOT_SUPPORTED`
  *   for a type that nobody exports; `STATUS_INVALID_BUFFER_SIZE` for a size or version below what is exported
  */
+export function queryInterface<Version extends keyof ClientTables>(
+  device: DeviceObject,
+  interfaceType: typeof KMCL_CLIENT_INTERFACE_TYPE,
+  size: number,
+  version: Version,
+  table: Out<ClientTables[Version]>,
+): NtStatus;
+export function queryInterface(
+  device: DeviceObject,
+  interfaceType: typeof KMCL_SERVER_INTERFACE_TYPE,
+  size: number,
+  version: typeof KMCL_SERVER_INTERFACE_VERSION_V5,
+  table: Out<KmclServerInterfaceV5>,
+): NtStatus;
 export function queryInterface(
   device: DeviceObject,
   interfaceType: typeof KMCL_CLIENT_INTERFACE_TYPE,

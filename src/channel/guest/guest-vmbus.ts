@@ -41,6 +41,8 @@ export interface GuestVmbusOptions extends GuestBusOptions {
   readonly verifier?: VerifierOption;
   /** Who hands out the guest's pages; by default an allocator over all of its memory. */
   readonly pages?: PageAllocator;
+  /** Pages that the host can see, for bounce buffers; by default `pages`, as an ordinary host sees all of them. */
+  readonly hostVisiblePages?: PageAllocator;
   /** Where devices get memory-mapped I/O space; by default 4 GiB at 64 GiB. */
   readonly mmio?: MmioRange;
   readonly events?: GuestVmbusEvents;
@@ -57,6 +59,8 @@ export class GuestVmbus {
   readonly bus: GuestBus;
   /** Pages for rings; drivers take theirs from here too. */
   readonly pages: PageAllocator;
+  /** Pages for what the host has to see although it may not see the rest. */
+  readonly hostVisiblePages: PageAllocator;
   readonly mmio: MmioSpace;
 
   readonly #env: GuestEnvironment;
@@ -76,6 +80,7 @@ export class GuestVmbus {
     this.scheduler = env.scheduler;
     this.verifier = verifierOf(options.verifier, env.verifier);
     this.pages = options.pages ?? new PageAllocator(env.memory);
+    this.hostVisiblePages = options.hostVisiblePages ?? this.pages;
     this.mmio = new MmioSpace(options.mmio);
     const { dropped, message } = this.#events;
     this.bus = new GuestBus(

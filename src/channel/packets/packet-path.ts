@@ -54,6 +54,7 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
   #rings: Rings | null = null;
   #frozen: { readonly rings: Rings | null; readonly writer: RingWriter | null } | null = null;
   #isPassiveOnly = false;
+  #dispatchShare = 1;
   #isInTurn = false;
   #isDispatchQueued = false;
   #isPassiveQueued = false;
@@ -78,6 +79,11 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
   /** Deliver at PASSIVE only. */
   setPassiveOnly(isPassiveOnly: boolean): void {
     this.#isPassiveOnly = isPassiveOnly;
+  }
+
+  /** See `ChannelEndpoint.setDispatchShare`. */
+  setDispatchShare(share: number): void {
+    this.#dispatchShare = share;
   }
 
   /** Takes up both rings. Nothing flows before `setRunning`. */
@@ -219,7 +225,9 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
   #work(rings: Rings, level: Irql): void {
     const { reader } = rings;
     const { receives, sends } = this;
-    receives.turnBudget = this.#settings.packetsPerTurn;
+    const { packetsPerTurn } = this.#settings;
+    const isCut = level === Irql.Dispatch && this.#dispatchShare < 1;
+    receives.turnBudget = isCut ? Math.max(1, Math.floor(packetsPerTurn * this.#dispatchShare)) : packetsPerTurn;
     if (!reader.isMasked) reader.mask();
     for (;;) {
       sends.flush();
@@ -235,7 +243,7 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
       if (pause === Pause.Blocked) return;
       if (pause === Pause.Empty && !reader.unmask()) return;
       if (receives.turnBudget <= 0) {
-        this.needsTurn(level === Irql.Passive);
+        this.needsTurn(level === Irql.Passive || isCut);
         return;
       }
     }

@@ -253,8 +253,12 @@ export class SendPath {
       }
       packet = next;
     }
-    for (const packet of ended) packet.state = OutgoingState.Idle;
-    for (const packet of ended) this.#end(packet, status, null, 0);
+    // Until its own routine runs a packet is not its owner's: the routine of another must not send or free it.
+    for (const packet of ended) packet.state = OutgoingState.Sent;
+    for (const packet of ended) {
+      packet.state = OutgoingState.Idle;
+      this.#end(packet, status, null, 0);
+    }
   }
 
   /** What is under way, for a save: the channel is frozen. */

@@ -3,6 +3,7 @@ import { type ChannelEndpoint, currentIrql, Irql } from '../../channel/index.ts'
 import { type Guid, ZERO_GUID } from '../../wire/guid.ts';
 import {
   type NtStatus,
+  STATUS_CANCELLED,
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_1,
@@ -62,6 +63,7 @@ export function VmbChannelAllocate<Channel extends VmbChannel>(
  * Disposes of a Disabled channel and of the packets on its lookaside list; the handle is dead afterwards.
  *
  * @param channel handle from `VmbChannelAllocate`
+ * Packets that were restored and never enabled complete with `STATUS_CANCELLED` (undocumented); bounce buffers go back.
  * @throws BugCheck K-022 unless the channel is Disabled; K-021 for a dead handle
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_CHANNEL_CLEANUP.
  */
@@ -71,8 +73,12 @@ export function VmbChannelCleanup(channel: VmbChannel): void {
     const { endpoint } = object;
     throw bugCheck(endpoint, 'K-022', `VmbChannelCleanup on a channel that is ${endpoint.stage}; disable it first`);
   }
+  // While the handle lives, as the routines may free their packets.
+  if (object.restored !== null) object.endpoint.retire(STATUS_CANCELLED);
   object.isAlive = false;
   object.freePackets.length = 0;
+  object.bounce?.release();
+  object.primary?.subchannels.delete(object.subchannelIndex);
   object.endpoint.watch?.cleanedUp(object.endpoint);
 }
 
@@ -168,7 +174,7 @@ export function VmbChannelSetInterruptLatency(
 }
 
 /**
- * Bytes that `VmbPacketInitialize` asks for: the channel's largest packet and a fixed overhead.
+ * Bytes that `VmbPacketInitialize` asks for: the channel's largest packet, its inline context and a fixed overhead.
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_CHANNEL_SIZEOF_PACKET.
  */
 export function VmbChannelSizeofPacket(channel: VmbChannel): number {
@@ -176,7 +182,10 @@ export function VmbChannelSizeofPacket(channel: VmbChannel): number {
 }
 
 export function packetObjectBytes(channel: ChannelObject): number {
-  return Math.ceil(channel.endpoint.settings.maxPacketBytes / 8) * 8 + PACKET_OVERHEAD_BYTES;
+  const { endpoint, inlineContextBytes } = channel;
+  return (
+    8 * Math.ceil(endpoint.settings.maxPacketBytes / 8) + 8 * Math.ceil(inlineContextBytes / 8) + PACKET_OVERHEAD_BYTES
+  );
 }
 
 /**

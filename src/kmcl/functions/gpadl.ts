@@ -10,6 +10,7 @@ import { Mdl, PAGE_BYTES, spanPages } from '../../memory/index.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
 import {
   type NtStatus,
+  STATUS_DEVICE_REMOVED,
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_1,
@@ -37,7 +38,7 @@ import { mdlWindow } from './mdl-ranges.ts';
  *   a buffer outside guest memory, `_4` for a count that is 0 or more than the buffer has;
  *   `STATUS_INVALID_DEVICE_REQUEST` on a server; `STATUS_INVALID_DEVICE_STATE` unless open;
  *   `STATUS_INVALID_BUFFER_SIZE` for more pages than a GPADL can name; what the host answered if it refused;
- *   `STATUS_DEVICE_REMOVED` if the offer was taken back meanwhile
+ *   `STATUS_DEVICE_REMOVED` if the offer was taken back, or the channel closed, meanwhile
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_CHANNEL_CREATE_GPADL_FROM_BUFFER.
  * Differs from Windows: guest memory is always resident, so nothing is probed or locked.
  */
@@ -86,6 +87,36 @@ export async function VmbChannelCreateGpadlFromMdl(
   if (window === 'offset') return STATUS_INVALID_PARAMETER_4;
   if (window === 'length') return STATUS_INVALID_PARAMETER_5;
   return await create(object, window, flags, gpadlHandle);
+}
+
+/**
+ * Undocumented: shares whole pages given by number, in that order; otherwise as `VmbChannelCreateGpadlFromBuffer`.
+ *
+ * @param pfns page frame numbers in guest memory
+ * @param pfnCount how many of them, from index 0 on; 1 or more
+ * @param gpadlHandle receives the handle, on success only
+ * @returns as `VmbChannelCreateGpadlFromBuffer`, with `STATUS_INVALID_PARAMETER_3` without an array, for one that is
+ *   shorter than `pfnCount` or names a page outside guest memory, and `_4` for a count of 0
+ * Source: WDK `vmbuskernelmodeclientlibapi.h` lists VmbChannelCreateGpadlFromPfnList (V4) by name only.
+ */
+export async function VmbChannelCreateGpadlFromPfnList(
+  channel: VmbClientChannel,
+  flags: number,
+  pfns: ArrayLike<number>,
+  pfnCount: number,
+  gpadlHandle: Out<number>,
+): Promise<NtStatus> {
+  const object = findChannel(channel);
+  const status = checkCreate(object, flags);
+  if (object === undefined || status !== STATUS_SUCCESS) return status;
+  const memory = object.endpoint.memory;
+  if (memory === undefined) return STATUS_INVALID_DEVICE_STATE;
+  if (!Number.isInteger(pfnCount) || pfnCount < 1) return STATUS_INVALID_PARAMETER_4;
+  if (pfns === null || pfns.length < pfnCount) return STATUS_INVALID_PARAMETER_3;
+  const pages = Array.from(pfns).slice(0, pfnCount);
+  if (!pages.every((pfn) => memory.hasPage(pfn))) return STATUS_INVALID_PARAMETER_3;
+  const range = { byteCount: pfnCount * PAGE_BYTES, byteOffset: 0, pfns: pages };
+  return await create(object, [range], flags, gpadlHandle);
 }
 
 /**
@@ -170,6 +201,11 @@ async function create(
   const access: GpadlAccess = (flags & VMBUS_CHANNEL_GPADL_FLAG_READ_ONLY) !== 0 ? 'read' : 'write';
   const created = await object.endpoint.createGpadl(ranges, access);
   if (created.status !== STATUS_SUCCESS) return created.status;
+  if (!object.endpoint.isOpen) {
+    // Closed is over, so its driver can no longer delete what the host confirmed too late.
+    await object.endpoint.deleteGpadl(created.gpadlId);
+    return STATUS_DEVICE_REMOVED;
+  }
   object.gpadls.set(created.gpadlId, access);
   gpadlHandle.value = created.gpadlId;
   return STATUS_SUCCESS;

@@ -101,7 +101,7 @@ export function VmbChannelPacketGetExternalData(
 }
 
 /**
- * The bytes of the driver's own that came with the packet; see `VmbChannelInitSetClientContextSize`. They are the same
+ * Undocumented: the bytes of the driver's own that came with the packet; see `VmbChannelInitSetClientContextSize`. They are the same
  * until completion.
  *
  * @returns `null` if the context size is 0

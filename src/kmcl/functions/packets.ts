@@ -6,7 +6,7 @@ import {
   STATUS_INVALID_PARAMETER_3,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
-import type { EvtVmbPacketCompletionRoutine } from '../callbacks.ts';
+import type { EvtVmbPacketCompletionRoutine, EvtVmbPacketCompletionRoutineEx } from '../callbacks.ts';
 import { bugCheck } from '../objects/bug-check.ts';
 import { channelOf, findChannel } from '../objects/channel-object.ts';
 import type { VmbChannel, VmbPacket } from '../objects/handles.ts';
@@ -18,12 +18,15 @@ import { packetObjectBytes } from './channel.ts';
  * A packet from the channel's lookaside list, with all that a transaction needs: a later send cannot fail for lack of
  * resources. Until `VmbPacketSetCompletionRoutine` says otherwise it frees itself when it completes.
  *
- * @returns the packet, or `null` if there is none (a dead channel)
+ * @returns the packet, or `null` if there is none (a dead channel, or `VmbChannelInitSetMaximumPacketCount` of them
+ *   are out)
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_PACKET_ALLOCATE.
  */
 export function VmbPacketAllocate(channel: VmbChannel): VmbPacket | null {
   const object = findChannel(channel);
   if (object === undefined) return null;
+  if (object.packetsOut >= object.maxPacketsOut) return null;
+  object.packetsOut++;
   const packet = object.freePackets.pop() ?? new PacketObject(object, true);
   packet.isFreed = false;
   object.endpoint.watch?.allocated(object.endpoint, packet, true);
@@ -104,6 +107,35 @@ export function VmbPacketSetCompletionRoutine(
   const packet = packetOf(packetObject);
   refuseBusy(packet, 'VmbPacketSetCompletionRoutine');
   packet.routine = completionRoutine;
+  packet.routineContext = undefined;
+}
+
+/**
+ * Undocumented: as `VmbPacketSetCompletionRoutine`, and the routine is given `context` as its last argument.
+ *
+ * @throws BugCheck K-135 while it is queued or in flight
+ * Source: WDK `vmbuskernelmodeclientlibapi.h` lists VmbPacketSetCompletionRoutineEx (V5) by name only.
+ */
+export function VmbPacketSetCompletionRoutineEx(
+  packetObject: VmbPacket,
+  completionRoutine: EvtVmbPacketCompletionRoutineEx,
+  context: unknown,
+): void {
+  const packet = packetOf(packetObject);
+  refuseBusy(packet, 'VmbPacketSetCompletionRoutineEx');
+  packet.routine = completionRoutine;
+  packet.routineContext = context;
+}
+
+/**
+ * Undocumented: bytes of the driver's own inside the packet, as `VmbChannelInitSetInlinePacketContextSize` asked. They
+ * stay as they are through send and completion, and are zero in a packet just allocated.
+ *
+ * @returns `null` if that size is 0
+ * Source: WDK `vmbuskernelmodeclientlibapi.h` lists VmbPacketGetInlinePacketContextPointer (V5) by name only.
+ */
+export function VmbPacketGetInlinePacketContextPointer(packetObject: VmbPacket): Uint8Array | null {
+  return packetOf(packetObject).inlineContext;
 }
 
 function refuseBusy(packet: PacketObject, name: string): void {

@@ -2,7 +2,9 @@
 import { currentIrql, GuestVmbus, HostVmbus, Irql } from '../../channel/index.ts';
 import {
   type NtStatus,
+  STATUS_CANCELLED,
   STATUS_DEVICE_DOES_NOT_EXIST,
+  STATUS_DEVICE_REMOVED,
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_1,
@@ -11,6 +13,7 @@ import {
 import { OfferFlag } from '../../wire/offer-flags.ts';
 import {
   VMBUS_SERVER_CHANNEL_INIT_FLAG_ENUMERATE_DEVICE_INTERFACE,
+  VMBUS_SERVER_CHANNEL_INIT_FLAG_FORCE_NEW_CHANNEL,
   VMBUS_SERVER_CHANNEL_INIT_FLAG_LOOPBACK_OFFER,
   VMBUS_SERVER_CHANNEL_INIT_FLAG_OFFER_AS_PIPE,
   VMBUS_SERVER_CHANNEL_INIT_FLAG_TLNPI_PROVIDER_OFFER,
@@ -25,6 +28,10 @@ const PIPE_TYPE_MESSAGE = 4;
 /**
  * Makes the channel known. A server offers it; a client opens a matching offer, or waits for one. Returns without
  * waiting for the peer. A client runs as soon as it is open; a server also needs `VmbChannelStart`.
+ *
+ * A server channel that was restored goes on with the guest's rings where it was saved, and Opened tells the driver so
+ * (undocumented); with FORCE_NEW_CHANNEL, or if the guest has closed it, its packets complete with
+ * `STATUS_DEVICE_REMOVED`.
  *
  * @returns `STATUS_SUCCESS`; undocumented: `STATUS_INVALID_PARAMETER_1` for a bad handle;
  *   `STATUS_INVALID_DEVICE_STATE` unless Disabled; `STATUS_DEVICE_DOES_NOT_EXIST` if neither the device nor an InitSet
@@ -44,6 +51,7 @@ function enableClient(object: ChannelObject): NtStatus {
   if (!(vmbus instanceof GuestVmbus)) return STATUS_DEVICE_DOES_NOT_EXIST;
   const target =
     object.target ??
+    object.primary?.target ??
     (interfaceId === undefined ? null : { interfaceId, instanceId: instanceId ?? null, subchannelIndex: 0 });
   if (target === null) return STATUS_INVALID_DEVICE_REQUEST;
   vmbus.enable(object.endpoint, { ...target, subchannelIndex: object.subchannelIndex });
@@ -52,11 +60,15 @@ function enableClient(object: ChannelObject): NtStatus {
 
 function enableServer(object: ChannelObject): NtStatus {
   const { subchannelIndex } = object;
-  const { identity, flags, mmioMegabytes, mmioMegabytesOptional, targetVtl } = object.server;
-  const vmbus = object.server.vmbus ?? object.device.vmbus;
+  const { flags, mmioMegabytes, mmioMegabytesOptional, targetVtl } = object.server;
+  const identity = object.serverIdentity();
+  const vmbus = object.server.vmbus ?? object.primary?.server.vmbus ?? object.device.vmbus;
   if (!(vmbus instanceof HostVmbus)) return STATUS_DEVICE_DOES_NOT_EXIST;
   if (identity === null || vmbus.isOffered({ ...identity, subchannelIndex })) return STATUS_INVALID_DEVICE_REQUEST;
   const { isPipe } = object.endpoint.settings;
+  // The guest loses the channel that it had, and gets a new one once it has let go of that.
+  const isNew = (flags & VMBUS_SERVER_CHANNEL_INIT_FLAG_FORCE_NEW_CHANNEL) !== 0;
+  if (isNew) vmbus.revokeRestored({ ...identity, subchannelIndex });
   vmbus.enable(object.endpoint, {
     ...identity,
     subchannelIndex,
@@ -66,6 +78,10 @@ function enableServer(object: ChannelObject): NtStatus {
     targetVtl,
     ...(isPipe ? { userDefined: pipeUserArea() } : {}),
   });
+  const { restored } = object;
+  object.restored = null;
+  // The rings that it was saved with are gone, so nobody will answer.
+  if (restored?.wasOpen === true && object.endpoint.stage === 'enabled') object.endpoint.retire(STATUS_DEVICE_REMOVED);
   return STATUS_SUCCESS;
 }
 
@@ -97,6 +113,10 @@ function pipeUserArea(): Uint8Array {
  */
 export async function VmbChannelDisable(channel: VmbChannel): Promise<void> {
   const object = mayWait(channel, 'VmbChannelDisable');
+  if (object.restored !== null) {
+    object.restored = null;
+    object.endpoint.retire(STATUS_CANCELLED);
+  }
   await object.endpoint.disable();
 }
 

@@ -13,7 +13,12 @@ import {
   STATUS_INVALID_PARAMETER_3,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
-import type { EvtVmbChannelRestorePacket, EvtVmbChannelSavePacket } from '../callbacks.ts';
+import type {
+  EvtVmbChannelRestorePacket,
+  EvtVmbChannelRestorePacketEx,
+  EvtVmbChannelSavePacket,
+  EvtVmbChannelSavePacketEx,
+} from '../callbacks.ts';
 import { VMBUS_SERVER_CHANNEL_INIT_FLAGS } from '../constants.ts';
 import { type ChannelObject, findConfigurable, isUint16, isUint32 } from '../objects/channel-object.ts';
 import type { VmbServerChannel } from '../objects/handles.ts';
@@ -32,7 +37,8 @@ function findServer(channel: VmbServerChannel): ChannelObject | undefined {
 /**
  * Sets what only servers may choose.
  *
- * @param flags `VMBUS_SERVER_CHANNEL_INIT_FLAG_…` bits; they appear in the offer, except FORCE_NEW_CHANNEL
+ * @param flags `VMBUS_SERVER_CHANNEL_INIT_FLAG_…` bits; they appear in the offer, except FORCE_NEW_CHANNEL,
+ *   which says what becomes of a restored channel
  * @returns `STATUS_SUCCESS`; `STATUS_INVALID_PARAMETER_1` unless a Disabled server;
  *   `STATUS_INVALID_PARAMETER_2` for bits outside 0x1f
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_SERVER_CHANNEL_INIT_SET_FLAGS.
@@ -70,11 +76,11 @@ export function VmbServerChannelInitSetMmioMegabytes(
 }
 
 /**
- * Keeps the callbacks that save and restore packets.
+ * Sets the callbacks that save and restore packets. Without them packets are saved without a part of the driver's, and
+ * none can be restored.
  *
  * @returns `STATUS_SUCCESS`; `STATUS_INVALID_PARAMETER_1` unless a Disabled server
  * Source: WDK `vmbuskernelmodeclientlibapi.h`, FN_VMB_SERVER_CHANNEL_INIT_SET_SAVE_RESTORE_PACKET_CALLBACKS.
- * Differs from Windows: nothing calls them, as the save functions return `STATUS_NOT_SUPPORTED`.
  */
 export function VmbServerChannelInitSetSaveRestorePacketCallbacks(
   channel: VmbServerChannel,
@@ -86,6 +92,27 @@ export function VmbServerChannelInitSetSaveRestorePacketCallbacks(
   object.server.savePacket = savePacketCallback;
   object.server.restorePacket = restorePacketCallback;
   return STATUS_SUCCESS;
+}
+
+/**
+ * Undocumented: as `VmbServerChannelInitSetSaveRestorePacketCallbacks`, and both callbacks are given `context` as their
+ * last argument.
+ *
+ * @returns `STATUS_SUCCESS`; `STATUS_INVALID_PARAMETER_1` unless a Disabled server
+ * Source: WDK `vmbuskernelmodeclientlibapi.h` lists VmbServerChannelInitSetSaveRestorePacketCallbacksEx (V5) by name
+ * only.
+ */
+export function VmbServerChannelInitSetSaveRestorePacketCallbacksEx(
+  channel: VmbServerChannel,
+  savePacketCallback: EvtVmbChannelSavePacketEx,
+  restorePacketCallback: EvtVmbChannelRestorePacketEx,
+  context: unknown,
+): NtStatus {
+  return VmbServerChannelInitSetSaveRestorePacketCallbacks(
+    channel,
+    (...args) => savePacketCallback(...args, context),
+    (...args) => restorePacketCallback(...args, context),
+  );
 }
 
 /**

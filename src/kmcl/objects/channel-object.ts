@@ -19,10 +19,13 @@ import type {
 } from '../callbacks.ts';
 import { VMB_CHANNEL_STATE_CHANGE_CALLBACKS_INIT } from '../callbacks.ts';
 import { VMBUS_CHANNEL_PROCESS_PACKET_FLAG_EXTERNAL_DATA } from '../constants.ts';
+import type { BounceBuffers } from './bounce-buffers.ts';
 import { BugCheck, bugCheck } from './bug-check.ts';
 import type { DeviceObject } from './device-object.ts';
 import type { VmbChannel, VmbPacketCompletion } from './handles.ts';
 import type { PacketObject } from './packet-object.ts';
+import type { RestoreContext } from './restore-context.ts';
+import type { SaveContext } from './save-context.ts';
 
 /** What a server channel says of itself in its offer. */
 export interface ServerIdentity {
@@ -75,6 +78,23 @@ export class ChannelObject implements ChannelDriver {
   };
   /** Packets freed and waiting to be allocated again: the lookaside list. */
   readonly freePackets: PacketObject[] = [];
+  /** Packets from `VmbPacketAllocate` that are not back yet, and how many there may be. */
+  packetsOut = 0;
+  maxPacketsOut = Number.POSITIVE_INFINITY;
+  /** Bytes of the driver's own in each outgoing packet. */
+  inlineContextBytes = 0;
+  /** Bounce buffers of a client; `null` while no pool was asked for. */
+  bounce: BounceBuffers | null = null;
+  /** The channel whose sub-channel this is, and the sub-channels of this one by their index. */
+  primary: ChannelObject | null = null;
+  readonly subchannels = new Map<number, ChannelObject>();
+  /** What `VmbChannelGetTargetDeviceObject` gave last. */
+  targetDevice: DeviceObject | null = null;
+  /** Server: a save, or a restore, under way. */
+  saving: SaveContext | null = null;
+  restoring: RestoreContext | null = null;
+  /** Server: what was restored and is not taken up yet. */
+  restored: { readonly wasOpen: boolean } | null = null;
   /** Client: GPADLs that the driver created and did not delete yet. */
   readonly gpadls = new Map<number, GpadlAccess>();
 
@@ -86,6 +106,11 @@ export class ChannelObject implements ChannelDriver {
     this.processPacket = (_channel, packet) => this.#completeEmpty(packet);
     this.endpoint = new ChannelEndpoint(isServer ? 'host' : 'guest', this);
     this.endpoint.watch = device.vmbus?.verifier ?? null;
+  }
+
+  /** The identity of a server's offer: its own, or that of its primary channel. */
+  serverIdentity(): ServerIdentity | null {
+    return this.server.identity ?? this.primary?.serverIdentity() ?? null;
   }
 
   opened(): NtStatus | Promise<NtStatus> {

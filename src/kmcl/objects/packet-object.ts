@@ -1,7 +1,7 @@
 /** What stands behind a `VMBPACKET`. */
 import { OutgoingPacket } from '../../channel/index.ts';
 import type { NtStatus } from '../../wire/ntstatus.ts';
-import type { EvtVmbPacketCompletionRoutine } from '../callbacks.ts';
+import type { EvtVmbPacketCompletionRoutineEx } from '../callbacks.ts';
 import { BugCheck, bugCheck } from './bug-check.ts';
 import type { ChannelObject } from './channel-object.ts';
 import type { VmbPacket } from './handles.ts';
@@ -15,12 +15,17 @@ export class PacketObject extends OutgoingPacket {
   /** `VmbPacketSetPointer`. */
   pointer: unknown = null;
   /** `null`: the default for its kind (free the packet, or none at all). */
-  routine: EvtVmbPacketCompletionRoutine | null = null;
+  routine: EvtVmbPacketCompletionRoutineEx | null = null;
+  /** Given to the routine as its last argument; see `VmbPacketSetCompletionRoutineEx`. */
+  routineContext: unknown = undefined;
+  /** `VmbPacketGetInlinePacketContextPointer`. */
+  readonly inlineContext: Uint8Array | null;
 
   constructor(channel: ChannelObject, isOwned: boolean) {
     super();
     this.channel = channel;
     this.isOwned = isOwned;
+    this.inlineContext = channel.inlineContextBytes === 0 ? null : new Uint8Array(channel.inlineContextBytes);
     // The opaque type has no members; what makes it a handle is that this package made it.
     this.handle = this as unknown as VmbPacket;
   }
@@ -33,7 +38,12 @@ export class PacketObject extends OutgoingPacket {
   override completed(status: NtStatus, bytes: Uint8Array | null, byteCount: number): void {
     const routine = this.routine;
     if (routine === null) this.free();
-    else routine(this.handle, status, bytes, byteCount);
+    else routine(this.handle, status, bytes, byteCount, this.routineContext);
+  }
+
+  /** It completes on another host. What KMCL made it takes back; a packet in the driver's memory is the driver's. */
+  override handedOver(): void {
+    if (this.isOwned) this.free();
   }
 
   /** Back to the lookaside list, as new. */
@@ -41,10 +51,14 @@ export class PacketObject extends OutgoingPacket {
     this.isFreed = true;
     this.pointer = null;
     this.routine = null;
+    this.routineContext = undefined;
+    this.inlineContext?.fill(0);
+    this.channel.packetsOut--;
     const { watch } = this.channel.endpoint;
     // Under a verifier no packet is used twice, so that a stale handle is known for what it is.
-    if (watch === null) this.channel.freePackets.push(this);
-    else watch.freed(this);
+    const isOfSize = (this.inlineContext?.length ?? 0) === this.channel.inlineContextBytes;
+    if (watch === null && isOfSize) this.channel.freePackets.push(this);
+    else watch?.freed(this);
   }
 }
 
