@@ -147,7 +147,7 @@ test('bench counts its requests and says so in JSON', async () => {
 
 test.each([
   [['read', '4990', '20'], 1, /blocks 4990 to 5009 are not all on the disk, which has 5000/],
-  [['read', '0', '1', '--disk', '7'], 1, /offers no disk 7/],
+  [['read', '0', '1', '--disk', '7'], 1, /offers no disk 7:0/],
   [['read', 'x', '1'], 2, /"x" is not a whole number/],
   [['copy'], 2, /give either --to FILE or --from FILE/],
   [['bench', '--bs', '2M'], 2, /more than one transfer holds/],
@@ -165,7 +165,7 @@ test.each([
 
 test('a host that is not there, and a path that is in use, are one clear line each', async () => {
   const nobody = await runCli(compiled, ['ls', join(folder, 'nobody.sock')]);
-  const second = await runCli(compiled, ['serve', 'scsi', join(folder, 'a.img'), '--listen', socket]);
+  const second = await runCli(compiled, ['serve', 'scsi', `${join(folder, 'b.img')},ro`, '--listen', socket]);
 
   expect(nobody).toMatchObject({
     exitCode: 1,
@@ -190,7 +190,7 @@ test('a host that is killed under a guest ends the guest with one clear line', a
 test.each(['worker', 'loopback', 'shm'])('the demo says the same over %s', async (transport) => {
   const run = await runCli(compiled, [
     'demo',
-    join(folder, 'a.img'),
+    join(folder, 'b.img'),
     '--transport',
     transport,
     '--json',

@@ -44,7 +44,7 @@ const DISK_BYTES = 8 * MIB;
 const WRITERS = 8;
 const PAGES_EACH = 16;
 /** A flush after so many writes, on average. */
-const WRITES_PER_FLUSH = 12;
+const WRITES_PER_FLUSH = 6;
 
 interface DiskUnderTest {
   readonly spec: string;
@@ -66,8 +66,8 @@ export async function cutPower(options: PowerCutOptions): Promise<PowerCutResult
       await host.stop('SIGINT');
       break;
     }
-    // Sometimes in the first moments, sometimes after a thousand requests.
-    let left = Math.floor(10 ** (random() * 3));
+    // Sometimes after ten requests, sometimes after a thousand requests.
+    let left = Math.floor(10 ** (1 + random() * 2));
     const count = (kind: 'writes' | 'flushes' | 'cutOff'): void => {
       totals[kind]++;
       if (kind !== 'cutOff' && left-- === 0) host.kill();
