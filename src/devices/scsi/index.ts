@@ -5,6 +5,7 @@
 export * from './block-backend.ts';
 export { FileBackend, type FileBackendOptions, openFileBackend } from './file-backend.ts';
 export { MemoryBackend, type MemoryBackendOptions } from './memory-backend.ts';
+export { CdUnit, type CdUnitOptions } from './target/cd/cd-unit.ts';
 export { type Answered, ScsiCommand } from './target/command.ts';
 export { type ScsiAddress, ScsiController } from './target/controller.ts';
 export { DiskUnit, type DiskUnitOptions } from './target/disk/disk-unit.ts';

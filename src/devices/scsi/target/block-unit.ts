@@ -60,7 +60,7 @@ export abstract class BlockUnit implements LogicalUnit, Registrant {
 
   #backend: BlockBackend;
   #share: StoreShare;
-  #identity: Uint8Array;
+  readonly #identity: Uint8Array;
   #blockCount: number;
   #sizeVersion: number;
   /** Oldest first; each is reported once. */
@@ -176,12 +176,11 @@ export abstract class BlockUnit implements LogicalUnit, Registrant {
     };
   }
 
-  /** Another medium in the same unit. */
+  /** Another medium in the same unit, which keeps its name. */
   protected exchangeStore(backend: BlockBackend): void {
     this.#backend = backend;
     this.#share = shareOf(backend);
     this.#sizeVersion = this.#share.sizeVersion;
-    this.#identity = identityBytes(backend.identity);
     this.#blockCount = blockCountOfStore(backend);
   }
 

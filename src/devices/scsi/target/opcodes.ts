@@ -49,7 +49,6 @@ export const Opcode = {
   MaintenanceIn: 0xa3,
   Read12: 0xa8,
   Write12: 0xaa,
-  ReadDiscStructure: 0xad,
   WriteAndVerify12: 0xae,
   Verify12: 0xaf,
   MechanismStatus: 0xbd,
