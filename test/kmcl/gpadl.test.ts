@@ -12,21 +12,14 @@ import {
   STATUS_INVALID_PARAMETER_4,
   STATUS_INVALID_PARAMETER_5,
   STATUS_NOT_FOUND,
-  STATUS_NOT_SUPPORTED,
   STATUS_SUCCESS,
   VmbChannelCreateGpadlFromBuffer,
   VmbChannelCreateGpadlFromMdl,
   VmbChannelDeleteGpadl,
   VmbChannelDisable,
   VmbChannelMapGpadl,
-  VmbChannelRestoreFromBuffer,
-  VmbChannelSaveBegin,
-  VmbChannelSaveContinue,
-  VmbChannelSaveEnd,
   VmbChannelUnmapGpadl,
   type VmbClientChannel,
-  type VmbPacket,
-  VmbPacketRestore,
   type VmbServerChannel,
 } from '../../src/kmcl/index.ts';
 import { GuestMemory, Mdl } from '../../src/memory/index.ts';
@@ -311,25 +304,5 @@ describe('delete', () => {
 
     expect(mdl.isValid).toBe(false);
     expect(endpointOf(t.client).stage).toBe('disabled');
-  });
-});
-
-describe('save and restore', () => {
-  test('K-283 save and restore are refused, on whatever channel, and touch no output', async () => {
-    const t = await twoEndpoints();
-    const filled = out<number>();
-    const required = out<number>();
-
-    for (const channel of [t.server, t.client as unknown as VmbServerChannel]) {
-      expect([
-        VmbChannelSaveBegin(channel),
-        VmbChannelSaveContinue(channel, new Uint8Array(8), 8, filled, required),
-        VmbChannelSaveEnd(channel),
-        VmbChannelRestoreFromBuffer(channel, new Uint8Array(8), 8),
-      ]).toEqual(Array(4).fill(STATUS_NOT_SUPPORTED));
-    }
-    expect(VmbPacketRestore({} as VmbPacket, new Uint8Array(8), 8)).toBe(STATUS_NOT_SUPPORTED);
-
-    expect(filled.isEmpty && required.isEmpty).toBe(true);
   });
 });
