@@ -10,7 +10,13 @@ import { type GuestMemory, Mdl, PAGE_BYTES } from '../memory/index.ts';
 import type { RingReader, RingWriter } from '../ring/index.ts';
 import type { GpaRange } from '../wire/gpa-range.ts';
 import type { Guid } from '../wire/guid.ts';
-import { type NtStatus, STATUS_INVALID_DEVICE_STATE, STATUS_PENDING, STATUS_SUCCESS } from '../wire/ntstatus.ts';
+import {
+  type NtStatus,
+  STATUS_DEVICE_REMOVED,
+  STATUS_INVALID_DEVICE_STATE,
+  STATUS_PENDING,
+  STATUS_SUCCESS,
+} from '../wire/ntstatus.ts';
 import { inBandBytes, MAX_PACKET_BYTES } from '../wire/packet.ts';
 import type { ChannelDriver } from './channel-driver.ts';
 import type { ChannelSide, CreatedGpadl, GpadlAccess, GpadlMapping } from './channel-side.ts';
@@ -331,9 +337,16 @@ export class ChannelEndpoint implements PacketPathOwner {
   // --- GPADLs
 
   async createGpadl(ranges: readonly GpaRange[], access: GpadlAccess): Promise<CreatedGpadl> {
-    if (this.#side === null) return { status: STATUS_INVALID_DEVICE_STATE, gpadlId: 0 };
-    const created = await this.#side.createGpadl(ranges, access);
-    if (created.status === STATUS_SUCCESS) this.#watch?.gpadlCreated(this, created.gpadlId);
+    const side = this.#side;
+    if (side === null) return { status: STATUS_INVALID_DEVICE_STATE, gpadlId: 0 };
+    const created = await side.createGpadl(ranges, access);
+    if (created.status !== STATUS_SUCCESS) return created;
+    if (!this.isOpen) {
+      // Closed is over, so its driver can no longer delete what the host confirmed too late.
+      await side.deleteGpadl(created.gpadlId);
+      return { status: STATUS_DEVICE_REMOVED, gpadlId: 0 };
+    }
+    this.#watch?.gpadlCreated(this, created.gpadlId);
     return created;
   }
 

@@ -11,6 +11,7 @@ import {
   STATUS_INSUFFICIENT_RESOURCES,
   STATUS_INVALID_BUFFER_SIZE,
   STATUS_INVALID_DEVICE_REQUEST,
+  STATUS_INVALID_DEVICE_STATE,
   STATUS_SUCCESS,
 } from '../../wire/ntstatus.ts';
 import type { ChannelEndpoint } from '../channel-endpoint.ts';
@@ -37,6 +38,8 @@ export class GuestChannelSide implements ChannelSide {
   readonly #endpoint: ChannelEndpoint;
   #state: GuestSideState = { at: 'waiting' };
   #offer: GuestOffer | null = null;
+  /** Of the last offer: a GPADL may be taken back after the offer was let go. */
+  #lastRelid = 0;
   #pages: RingPages | null = null;
   #mmio: MmioRange | null = null;
   #ended: (() => void) | null = null;
@@ -82,6 +85,7 @@ export class GuestChannelSide implements ChannelSide {
   /** The bus found an offer that suits. */
   offered(offer: GuestOffer): void {
     this.#offer = offer;
+    this.#lastRelid = offer.relid;
     this.#step({ is: 'offered' });
   }
 
@@ -115,7 +119,7 @@ export class GuestChannelSide implements ChannelSide {
 
   deleteGpadl(gpadlId: number): Promise<void> {
     return new Promise((resolve) => {
-      this.#vmbus.bus.teardownGpadl(this.relid, gpadlId, () => {
+      this.#vmbus.bus.teardownGpadl(this.#lastRelid, gpadlId, () => {
         unmarkReadOnly(this.#vmbus.memory, gpadlId);
         resolve();
       });
@@ -225,6 +229,11 @@ export class GuestChannelSide implements ChannelSide {
     if (pages === null || offer === null) return;
     const { memory, bus } = this.#vmbus;
     const { connectionId, relid } = offer;
+    if (offer.state === 'abandoned') {
+      // The host let go of the last rings and still owes the answer about them: it cannot be asked again before.
+      this.#step({ is: 'openResult', status: STATUS_INVALID_DEVICE_STATE });
+      return;
+    }
     const upstream = RingMemory.overPages(memory, pages.pfns.slice(0, pages.downstreamPage));
     const downstream = RingMemory.overPages(memory, pages.pfns.slice(pages.downstreamPage));
     const writer = new RingWriter(upstream, { where: `channel ${relid}, guest to host` });

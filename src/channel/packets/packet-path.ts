@@ -186,7 +186,9 @@ export class PacketPath implements SendPathOwner, ReceivePathOwner {
   #queuedTurn(level: Irql): void {
     if (level === Irql.Passive) this.#isPassiveQueued = false;
     else this.#isDispatchQueued = false;
-    this.#turn(level);
+    // PASSIVE may have been asked for while it was queued.
+    if (level === Irql.Dispatch && this.#isPassiveOnly) this.needsTurn(true);
+    else this.#turn(level);
   }
 
   #turn(level: Irql): void {

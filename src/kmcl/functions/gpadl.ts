@@ -10,7 +10,6 @@ import { Mdl, PAGE_BYTES, spanPages } from '../../memory/index.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
 import {
   type NtStatus,
-  STATUS_DEVICE_REMOVED,
   STATUS_INVALID_DEVICE_REQUEST,
   STATUS_INVALID_DEVICE_STATE,
   STATUS_INVALID_PARAMETER_1,
@@ -201,11 +200,6 @@ async function create(
   const access: GpadlAccess = (flags & VMBUS_CHANNEL_GPADL_FLAG_READ_ONLY) !== 0 ? 'read' : 'write';
   const created = await object.endpoint.createGpadl(ranges, access);
   if (created.status !== STATUS_SUCCESS) return created.status;
-  if (!object.endpoint.isOpen) {
-    // Closed is over, so its driver can no longer delete what the host confirmed too late.
-    await object.endpoint.deleteGpadl(created.gpadlId);
-    return STATUS_DEVICE_REMOVED;
-  }
   object.gpadls.set(created.gpadlId, access);
   gpadlHandle.value = created.gpadlId;
   return STATUS_SUCCESS;
