@@ -38,9 +38,23 @@ export function blockCountOf(cdb: Uint8Array): number {
 const MAX_BLOCKS_10 = 0xffff;
 const MAX_LBA_10 = 0xffff_ffff;
 
-/** Writes READ or WRITE in the shorter form that holds the numbers. @returns the CDB's length, 10 or 16 */
-export function encodeReadWrite(cdb: Uint8Array, isWrite: boolean, lba: number, blockCount: number): number {
+/** Byte 1: force unit access. */
+const FUA = 0x08;
+
+/**
+ * Writes READ or WRITE in the shorter form that holds the numbers.
+ * @param isFua a write is on stable storage when it ends
+ * @returns the CDB's length, 10 or 16
+ */
+export function encodeReadWrite(
+  cdb: Uint8Array,
+  isWrite: boolean,
+  lba: number,
+  blockCount: number,
+  isFua = false,
+): number {
   cdb.fill(0);
+  if (isFua) cdb[1] = FUA;
   if (lba <= MAX_LBA_10 && blockCount <= MAX_BLOCKS_10) {
     cdb[0] = isWrite ? Opcode.Write10 : Opcode.Read10;
     putU32be(cdb, 2, lba);

@@ -1,11 +1,11 @@
 /** What a guest learns of a disk before it uses it. Source: SPC-4, SBC-3; the order is that of Linux `drivers/scsi/sd.c`. */
 import { PeerError } from '../../../errors.ts';
 import { BLOCK_SIZES } from '../block-backend.ts';
-import { putU16be, putU32be, u16be, u32be } from '../target/big-endian.ts';
+import { putU16be, putU32be, u16be, u32be, u64be } from '../target/big-endian.ts';
 import type { ScsiAddress } from '../target/controller.ts';
 import { Opcode, ServiceAction16 } from '../target/opcodes.ts';
 import { SenseKey } from '../target/sense.ts';
-import { runCommand } from './run-command.ts';
+import { pastAttentions, runCommand } from './run-command.ts';
 import { ScsiError } from './scsi-error.ts';
 import type { StorVsc } from './storvsc.ts';
 
@@ -19,6 +19,26 @@ export interface DiskFacts {
   readonly vendor: string;
   readonly product: string;
   readonly revision: string;
+  /** A write can be forced to stable storage by itself. */
+  readonly hasForceUnitAccess: boolean;
+  /** What the disk can give back or fill by itself. */
+  readonly provisioning: Provisioning;
+}
+
+export interface Provisioning {
+  /** UNMAP works: see `ScsiDisk.trim`. */
+  readonly canTrim: boolean;
+  /** Blocks that were given back read as zeros. */
+  readonly readsZerosAfterTrim: boolean;
+  /** UNMAP gives space back in pieces of so many blocks, aligned to it. */
+  readonly trimGranularityBlocks: number;
+  /** Most blocks, and most runs of blocks, of one UNMAP. */
+  readonly maxTrimBlocks: number;
+  readonly maxTrimRuns: number;
+  /** WRITE SAME may give space back. */
+  readonly canWriteSameUnmap: boolean;
+  /** Most blocks of one WRITE SAME. */
+  readonly maxWriteSameBlocks: number;
 }
 
 const STANDARD_INQUIRY_BYTES = 36;
@@ -26,8 +46,6 @@ const DIRECT_ACCESS = 0x00;
 const VERSION_SPC3 = 5;
 const MAX_LUNS = 256;
 const MODE_PAGE_CACHING = 0x08;
-/** A unit that was reset or changed says so once to each command; a few may have piled up. */
-const UNIT_ATTENTION_TRIES = 5;
 
 /** @throws PeerError `ERR_REFUSED` if there is no disk at the address, or one that we cannot use */
 export async function learnDisk(vsc: StorVsc, address: ScsiAddress): Promise<DiskFacts> {
@@ -36,17 +54,20 @@ export async function learnDisk(vsc: StorVsc, address: ScsiAddress): Promise<Dis
   if (inquiry.length < STANDARD_INQUIRY_BYTES || (inquiry[0] as number) !== DIRECT_ACCESS) {
     throw new PeerError('ERR_REFUSED', `there is no disk at ${where} (peripheral byte ${inquiry[0] ?? 'missing'})`);
   }
-  await becomeReady(vsc, address);
-  const { blockBytes, blockCount } = await learnCapacity(vsc, address, inquiry[2] as number);
+  await pastAttentions(() => runCommand(vsc, address, new Uint8Array(6), 0)); // TEST UNIT READY.
+  const version = inquiry[2] as number;
+  const { blockBytes, blockCount, isThin, readsZeros } = await learnCapacity(vsc, address, version);
   if (!BLOCK_SIZES.includes(blockBytes) || blockCount < 1) {
     throw new PeerError('ERR_REFUSED', `the disk at ${where} has ${blockCount} blocks of ${blockBytes} bytes`);
   }
   const mode = await learnMode(vsc, address);
+  const provisioning = await learnProvisioning(vsc, address, version >= VERSION_SPC3, isThin, readsZeros);
   const text = new TextDecoder('latin1');
   return {
     blockBytes,
     blockCount,
     ...mode,
+    provisioning,
     vendor: text.decode(inquiry.subarray(8, 16)).trimEnd(),
     product: text.decode(inquiry.subarray(16, 32)).trimEnd(),
     revision: text.decode(inquiry.subarray(32, 36)).trimEnd(),
@@ -68,24 +89,16 @@ export async function reportLuns(vsc: StorVsc, address: Omit<ScsiAddress, 'lun'>
   );
 }
 
-async function becomeReady(vsc: StorVsc, address: ScsiAddress): Promise<void> {
-  for (let left = UNIT_ATTENTION_TRIES; ; left--) {
-    try {
-      await runCommand(vsc, address, new Uint8Array(6), 0);
-      return;
-    } catch (error) {
-      const isAttention = error instanceof ScsiError && error.sense?.key === SenseKey.UnitAttention;
-      if (!isAttention || left === 1) throw error;
-    }
-  }
+interface Capacity {
+  readonly blockBytes: number;
+  readonly blockCount: number;
+  /** LBPME and LBPRZ of READ CAPACITY(16). */
+  readonly isThin: boolean;
+  readonly readsZeros: boolean;
 }
 
 /** READ CAPACITY(16) first of a disk that knows it, (10) of an older one or when (16) is refused. */
-async function learnCapacity(
-  vsc: StorVsc,
-  address: ScsiAddress,
-  version: number,
-): Promise<{ blockBytes: number; blockCount: number }> {
+async function learnCapacity(vsc: StorVsc, address: ScsiAddress, version: number): Promise<Capacity> {
   if (version >= VERSION_SPC3) {
     try {
       return await capacity16(vsc, address);
@@ -99,21 +112,35 @@ async function learnCapacity(
   requireBytes(answer, 8, 'READ CAPACITY(10)');
   const lastLba = u32be(answer, 0);
   if (lastLba === 0xffff_ffff) return capacity16(vsc, address);
-  return { blockBytes: u32be(answer, 4), blockCount: lastLba + 1 };
+  return { blockBytes: u32be(answer, 4), blockCount: lastLba + 1, isThin: false, readsZeros: false };
 }
 
-async function capacity16(vsc: StorVsc, address: ScsiAddress): Promise<{ blockBytes: number; blockCount: number }> {
+async function capacity16(vsc: StorVsc, address: ScsiAddress): Promise<Capacity> {
   const cdb = new Uint8Array(16);
   cdb[0] = Opcode.ServiceActionIn16;
   cdb[1] = ServiceAction16.ReadCapacity16;
   putU32be(cdb, 10, 32);
   const answer = await runCommand(vsc, address, cdb, 32);
   requireBytes(answer, 12, 'READ CAPACITY(16)');
-  return { blockBytes: u32be(answer, 8), blockCount: u32be(answer, 0) * 0x1_0000_0000 + u32be(answer, 4) + 1 };
+  const flags = answer[14] ?? 0;
+  return {
+    blockBytes: u32be(answer, 8),
+    blockCount: u64be(answer, 0) + 1,
+    isThin: (flags & 0x80) !== 0,
+    readsZeros: (flags & 0x40) !== 0,
+  };
 }
 
+interface Mode {
+  readonly readOnly: boolean;
+  readonly hasWriteCache: boolean;
+  readonly hasForceUnitAccess: boolean;
+}
+
+const NO_MODE: Mode = { readOnly: false, hasWriteCache: false, hasForceUnitAccess: false };
+
 /** Write protection and cache. A disk that knows no mode pages is taken for writable and uncached. */
-async function learnMode(vsc: StorVsc, address: ScsiAddress): Promise<{ readOnly: boolean; hasWriteCache: boolean }> {
+async function learnMode(vsc: StorVsc, address: ScsiAddress): Promise<Mode> {
   const allocationBytes = 255;
   const cdb = new Uint8Array(10);
   cdb[0] = Opcode.ModeSense10;
@@ -124,15 +151,65 @@ async function learnMode(vsc: StorVsc, address: ScsiAddress): Promise<{ readOnly
     answer = await runCommand(vsc, address, cdb, allocationBytes);
   } catch (error) {
     if (!(error instanceof ScsiError)) throw error;
-    return { readOnly: false, hasWriteCache: false };
+    return NO_MODE;
   }
-  if (answer.length < 8) return { readOnly: false, hasWriteCache: false };
+  if (answer.length < 8) return NO_MODE;
   const pageAt = 8 + u16be(answer, 6);
   const isCaching = ((answer[pageAt] ?? 0) & 0x3f) === MODE_PAGE_CACHING;
   return {
     readOnly: ((answer[3] as number) & 0x80) !== 0,
     hasWriteCache: isCaching && ((answer[pageAt + 2] ?? 0) & 0x04) !== 0,
+    hasForceUnitAccess: ((answer[3] as number) & 0x10) !== 0,
   };
+}
+
+const PAGE_BLOCK_LIMITS = 0xb0;
+const PAGE_PROVISIONING = 0xb2;
+/** Of page B2, byte 5: UNMAP; WRITE SAME(16) with UNMAP. */
+const LBPU = 0x80;
+const LBPWS = 0x40;
+/** What is sent at a time to a disk that names no limit. */
+const UNTOLD_WRITE_SAME_BLOCKS = 0xffff;
+
+/** As Linux does, UNMAP is used only if READ CAPACITY(16), page B2 and page B0 all speak for it. */
+async function learnProvisioning(
+  vsc: StorVsc,
+  address: ScsiAddress,
+  hasPages: boolean,
+  isThin: boolean,
+  readsZeros: boolean,
+): Promise<Provisioning> {
+  const pages = hasPages ? await vitalPage(vsc, address, 0) : [];
+  const limits = pages.includes(PAGE_BLOCK_LIMITS) ? await vitalPage(vsc, address, PAGE_BLOCK_LIMITS) : [];
+  const isTold = isThin && pages.includes(PAGE_PROVISIONING);
+  const flags = (isTold ? await vitalPage(vsc, address, PAGE_PROVISIONING) : [])[1] ?? 0;
+  const body = Uint8Array.from(limits);
+  const hasLimits = body.length >= 0x3c;
+  const maxTrimBlocks = hasLimits ? u32be(body, 16) : 0;
+  const maxTrimRuns = hasLimits ? u32be(body, 20) : 0;
+  return {
+    canTrim: (flags & LBPU) !== 0 && maxTrimBlocks > 0 && maxTrimRuns > 0,
+    readsZerosAfterTrim: readsZeros,
+    trimGranularityBlocks: Math.max(1, hasLimits ? u32be(body, 24) : 1),
+    maxTrimBlocks,
+    maxTrimRuns,
+    canWriteSameUnmap: (flags & LBPWS) !== 0,
+    maxWriteSameBlocks: (hasLimits ? u64be(body, 32) : 0) || UNTOLD_WRITE_SAME_BLOCKS,
+  };
+}
+
+/** What stands behind the header of a vital product data page; nothing if the disk does not give it. */
+async function vitalPage(vsc: StorVsc, address: ScsiAddress, page: number): Promise<number[]> {
+  const allocationBytes = 252;
+  const cdb = Uint8Array.of(Opcode.Inquiry, 1, page, 0, allocationBytes, 0);
+  try {
+    const answer = await runCommand(vsc, address, cdb, allocationBytes);
+    if (answer.length < 4 || answer[1] !== page) return [];
+    return [...answer.subarray(4, 4 + u16be(answer, 2))];
+  } catch (error) {
+    if (!(error instanceof ScsiError)) throw error;
+    return [];
+  }
 }
 
 function inquiryCdb(): Uint8Array {
