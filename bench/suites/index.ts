@@ -6,6 +6,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   ring: async () => (await import('./ring.ts')).ringSuite,
   threads: async () => (await import('./threads.ts')).threadsSuite,
   processes: async () => (await import('./processes.ts')).processesSuite,
+  verifier: async () => (await import('./verifier.ts')).verifierSuite,
   disk: async () => (await import('./disk.ts')).diskSuite,
 };
 
