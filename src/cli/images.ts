@@ -68,7 +68,10 @@ async function openBackend({ path, format, readOnly, overlay, faults }: DiskSpec
     readOnly,
     ...(format && { format }),
     ...(overlay && { overlay }),
-    ...(calls && { punchHole: (fd, offsetBytes, byteCount) => calls.punchHole(fd, offsetBytes, byteCount) }),
+    ...(calls && {
+      punchHole: (fd, offsetBytes, byteCount) => calls.punchHole(fd, offsetBytes, byteCount),
+      readNow: (fd, buffers, offsetBytes) => calls.readNow(fd, buffers, offsetBytes),
+    }),
   });
   if (faults === undefined) return image;
   return new FaultyBackend(image, faults, { delay: (delayMs) => delay(delayMs) });

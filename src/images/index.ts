@@ -7,7 +7,14 @@ export { type FaultRule, type FaultyCall, parseFaultRule } from './faults/fault-
 export { FaultyBackend, type FaultyBackendOptions } from './faults/faulty-backend.ts';
 export { FlatImage } from './flat-image.ts';
 export { ImageError } from './image-error.ts';
-export { NodeFile, type NodeFileOptions, openNodeFile, type PunchHole } from './node-file.ts';
+export {
+  type FileExtras,
+  NodeFile,
+  type NodeFileOptions,
+  openNodeFile,
+  type PunchHole,
+  type ReadNow,
+} from './node-file.ts';
 export { type ImageSpec, openImage } from './open-image.ts';
 export { type CreateOverlayOptions, createOverlay, writeEmptyOverlay } from './overlay/create.ts';
 export { OverlayImage, type OverlayOptions, openOverlay, openOverlayFile } from './overlay/overlay-image.ts';

@@ -5,14 +5,14 @@ import type { DiscardingBackend } from '../devices/scsi/block-backend.ts';
 import { UsageError } from '../errors.ts';
 import { detectFormat, type ImageFormat } from './detect-format.ts';
 import { ImageError } from './image-error.ts';
-import type { PunchHole } from './node-file.ts';
+import { type FileExtras, fileExtrasOf } from './node-file.ts';
 import { createOverlay } from './overlay/create.ts';
 import { openOverlay } from './overlay/overlay-image.ts';
 import { openRawImage } from './raw-image.ts';
 import { openVhdImage } from './vhd/vhd-image.ts';
 import { openVhdxImage } from './vhdx/open.ts';
 
-export interface ImageSpec {
+export interface ImageSpec extends FileExtras {
   readonly path: string;
   /** Default: found out, see `detectFormat`. */
   readonly format?: Exclude<ImageFormat, 'overlay'>;
@@ -24,8 +24,6 @@ export interface ImageSpec {
   readonly overlay?: string;
   /** See `BlockBackend.identity`. */
   readonly identity?: string;
-  /** Gives space back to the file system; see `PunchHole`. */
-  readonly punchHole?: PunchHole;
 }
 
 /**
@@ -41,8 +39,7 @@ export async function openImage(spec: ImageSpec): Promise<DiscardingBackend> {
   }
   const { identity, ...baseSpec } = spec;
   const base = await openSingle(baseSpec, true);
-  const { punchHole } = spec;
-  const options = { readOnly, ...(identity && { identity }), ...(punchHole && { punchHole }) };
+  const options = { readOnly, ...(identity && { identity }), ...fileExtrasOf(spec) };
   if (!readOnly && !(await exists(overlay))) {
     try {
       await createOverlay(overlay, base, { basePath: resolve(path) });
@@ -55,12 +52,12 @@ export async function openImage(spec: ImageSpec): Promise<DiscardingBackend> {
 }
 
 async function openSingle(spec: ImageSpec, readOnly: boolean): Promise<DiscardingBackend> {
-  const { path, blockBytes, identity, punchHole } = spec;
+  const { path, blockBytes, identity } = spec;
   const format = spec.format ?? (await detectFormat(path));
   if (blockBytes !== undefined && format !== 'raw') {
     throw new UsageError('ERR_ARGUMENT', `${path} is a ${format} image, which has its own block size`);
   }
-  const options = { readOnly, ...(identity && { identity }), ...(punchHole && { punchHole }) };
+  const options = { readOnly, ...(identity && { identity }), ...fileExtrasOf(spec) };
   switch (format) {
     case 'raw':
       return openRawImage(path, { ...options, ...(blockBytes && { blockBytes }) });

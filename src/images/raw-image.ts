@@ -9,16 +9,15 @@ import { checkBlockBytes } from '../devices/scsi/block-backend.ts';
 import { blockDeviceFacts } from './block-device.ts';
 import { FlatImage } from './flat-image.ts';
 import { ImageError } from './image-error.ts';
-import { openNodeFile, type PunchHole } from './node-file.ts';
+import { type FileExtras, fileExtrasOf, openNodeFile } from './node-file.ts';
 
-export interface RawImageOptions {
+export interface RawImageOptions extends FileExtras {
   /** Default 512, or the device's own. */
   readonly blockBytes?: number;
   /** Open for reading only; a file may then end inside a block, which is padded with zeros. Default false. */
   readonly readOnly?: boolean;
   /** See `BlockBackend.identity`. Default `file:` and the absolute path. */
   readonly identity?: string;
-  readonly punchHole?: PunchHole;
   /** Where the kernel describes block devices. Default /sys/dev/block. */
   readonly sysfsPath?: string;
 }
@@ -33,7 +32,7 @@ export async function openRawImage(path: string, options: RawImageOptions = {}):
   const file = await openNodeFile(path, {
     readOnly,
     allowDevice: true,
-    ...(options.punchHole && { punchHole: options.punchHole }),
+    ...fileExtrasOf(options),
   });
   try {
     const isDevice = file.deviceNumber !== undefined;

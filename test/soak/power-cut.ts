@@ -45,6 +45,8 @@ const WRITERS = 8;
 const PAGES_EACH = 16;
 /** A flush after so many writes, on average. */
 const WRITES_PER_FLUSH = 6;
+const WRITES_PER_DISCARD = 10;
+const WRITES_PER_FUA = 10;
 
 interface DiskUnderTest {
   readonly spec: string;
@@ -208,10 +210,17 @@ async function writeUntilCut(
       const unitCount = 1 + Math.floor(random() ** 2 * PAGES_EACH);
       const first = Math.floor(random() * (ledger.unitCount - unitCount + 1));
       if (!ledger.claim(first, unitCount)) continue;
-      ledger.beginWrite(first, unitCount, bytes);
-      slot.view.write(0, bytes.subarray(0, unitCount * UNIT_BYTES));
-      await disk.write(first * blocksPerUnit, unitCount * blocksPerUnit, slot.pfns);
-      ledger.end(first, unitCount, false);
+      if (disk.canTrim && random() * WRITES_PER_DISCARD < 1) {
+        ledger.beginDiscard(first, unitCount);
+        await disk.trim(first * blocksPerUnit, unitCount * blocksPerUnit);
+        ledger.end(first, unitCount, false);
+      } else {
+        const forceUnitAccess = random() * WRITES_PER_FUA < 1;
+        ledger.beginWrite(first, unitCount, bytes);
+        slot.view.write(0, bytes.subarray(0, unitCount * UNIT_BYTES));
+        await disk.write(first * blocksPerUnit, unitCount * blocksPerUnit, slot.pfns, { forceUnitAccess });
+        ledger.end(first, unitCount, forceUnitAccess);
+      }
       count('writes');
     }
   } catch (error) {

@@ -35,7 +35,7 @@ export class TransferPool {
     this.#large = new SlotClass(pages, options.largeCount, options.largePages);
   }
 
-  /** Runs `work` with the pages for a transfer, first come, first served. @param byteCount at most `maxBytes` */
+  /** Runs `work` with the pages for a transfer, first come, first served. @param byteCount 0 to `maxBytes` */
   async run(byteCount: number, work: (slot: TransferSlot) => Promise<void>): Promise<void> {
     const slots = byteCount <= this.#smallBytes ? this.#small : this.#large;
     const slot = slots.take() ?? (await slots.wait());

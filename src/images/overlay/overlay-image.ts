@@ -18,18 +18,17 @@ import { ScatterView } from '../../memory/scatter-view.ts';
 import { type BackingFile, zeroBuffers, zeroRange } from '../backing-file.ts';
 import { CallCount, settle } from '../call-count.ts';
 import { GroupCommit } from '../group-commit.ts';
-import { openNodeFile, type PunchHole } from '../node-file.ts';
+import { type FileExtras, fileExtrasOf, openNodeFile } from '../node-file.ts';
 import { RangeLocks } from '../range-locks.ts';
 import { writeZerosBlockwise } from '../zero-writes.ts';
 import { ClusterState, type OverlayLayout, TABLE_OFFSET, TABLE_PAGE_BYTES } from './format.ts';
 import { type LoadedOverlay, loadOverlay } from './load.ts';
 
-export interface OverlayOptions {
+export interface OverlayOptions extends FileExtras {
   /** Default false. */
   readonly readOnly?: boolean;
   /** See `BlockBackend.identity`. Default `overlay:` and the id in the file, which survives a move. */
   readonly identity?: string;
-  readonly punchHole?: PunchHole;
 }
 
 /**
@@ -43,8 +42,8 @@ export async function openOverlay(
   options: OverlayOptions = {},
 ): Promise<OverlayImage> {
   try {
-    const { readOnly = false, punchHole } = options;
-    const file = await openNodeFile(path, { readOnly, ...(punchHole && { punchHole }) });
+    const { readOnly = false } = options;
+    const file = await openNodeFile(path, { readOnly, ...fileExtrasOf(options) });
     try {
       return await openOverlayFile(file, base, options.identity);
     } catch (error) {

@@ -4,21 +4,20 @@ import { UsageError } from '../../errors.ts';
 import { type BackingFile, readBytes } from '../backing-file.ts';
 import { FlatImage } from '../flat-image.ts';
 import { ImageError } from '../image-error.ts';
-import { openNodeFile, type PunchHole } from '../node-file.ts';
+import { type FileExtras, fileExtrasOf, openNodeFile } from '../node-file.ts';
 import { DiskType, encodeFixedFooter, FOOTER_BYTES, parseFooter } from './footer.ts';
 
-export interface VhdImageOptions {
+export interface VhdImageOptions extends FileExtras {
   /** Default false. */
   readonly readOnly?: boolean;
   /** See `BlockBackend.identity`. Default `vhd:` and the unique id in the footer, which survives a move. */
   readonly identity?: string;
-  readonly punchHole?: PunchHole;
 }
 
 /** @throws SystemError `ERR_BACKEND` for a file that cannot be opened or is no sound fixed VHD */
 export async function openVhdImage(path: string, options: VhdImageOptions = {}): Promise<FlatImage> {
-  const { readOnly = false, punchHole } = options;
-  const file = await openNodeFile(path, { readOnly, ...(punchHole && { punchHole }) });
+  const { readOnly = false } = options;
+  const file = await openNodeFile(path, { readOnly, ...fileExtrasOf(options) });
   try {
     return await openVhdFile(file, options.identity);
   } catch (error) {

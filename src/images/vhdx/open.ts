@@ -3,7 +3,7 @@
 import { ZERO_GUID } from '../../wire/guid.ts';
 import type { BackingFile } from '../backing-file.ts';
 import { ImageError } from '../image-error.ts';
-import { openNodeFile, type PunchHole } from '../node-file.ts';
+import { type FileExtras, fileExtrasOf, openNodeFile } from '../node-file.ts';
 import { loadBlockTable } from './block-table.ts';
 import { FreeSpace } from './free-space.ts';
 import { VhdxHeaders } from './headers.ts';
@@ -12,18 +12,17 @@ import { loadRegions } from './regions.ts';
 import { readLog, replayLog } from './replay.ts';
 import { VhdxImage } from './vhdx-image.ts';
 
-export interface VhdxImageOptions {
+export interface VhdxImageOptions extends FileExtras {
   /** A file whose log must be replayed cannot be opened so. Default false. */
   readonly readOnly?: boolean;
   /** See `BlockBackend.identity`. Default `vhdx:` and the disk's id in the file, which survives a move. */
   readonly identity?: string;
-  readonly punchHole?: PunchHole;
 }
 
 /** @throws SystemError `ERR_BACKEND` for a file that cannot be opened, is damaged, or needs what we do not have */
 export async function openVhdxImage(path: string, options: VhdxImageOptions = {}): Promise<VhdxImage> {
-  const { readOnly = false, punchHole } = options;
-  const file = await openNodeFile(path, { readOnly, ...(punchHole && { punchHole }) });
+  const { readOnly = false } = options;
+  const file = await openNodeFile(path, { readOnly, ...fileExtrasOf(options) });
   try {
     return await openVhdxFile(file, options.identity);
   } catch (error) {

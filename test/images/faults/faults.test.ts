@@ -26,8 +26,8 @@ test('without rules it is the store that it wraps', async () => {
   await disk.flush();
 
   const bytes = await readAll(disk);
-  expect([bytes[0], bytes[512], bytes[1024], bytes[1536]]).toEqual([1, 2, 0, 1]);
-  expect(disk).toMatchObject({ discardGranularityBytes: 0, discardReadsZeros: false, sizeBytes: BLOCKS * 512 });
+  expect([bytes[0], bytes[512], bytes[1024], bytes[1536]]).toEqual([0, 2, 0, 1]);
+  expect(disk).toMatchObject({ discardGranularityBytes: 0, discardReadsZeros: true, sizeBytes: BLOCKS * 512 });
 });
 
 test('discards reach a store that knows them', async () => {

@@ -35,6 +35,29 @@ test('a hole that cannot be made says why', async () => {
   closeSync(fd);
 });
 
+test('bytes in memory are read at once, into buffers that lie apart; bytes that the file does not have are not', () => {
+  const path = join(folder, 'cached.img');
+  const bytes = Uint8Array.from({ length: 8192 }, (_, index) => index % 251);
+  writeFileSync(path, bytes);
+  const fd = openSync(path, 'r');
+  const memory = new Uint8Array(3 * 4096);
+  const parts = [memory.subarray(8192, 8192 + 512), memory.subarray(0, 1024)];
+
+  const whole = calls.readNow(fd, parts, 4096);
+  const behindTheEnd = calls.readNow(fd, [memory.subarray(4096, 8192)], 6144);
+
+  expect(whole).toBe(true);
+  expect(parts[0]).toEqual(bytes.subarray(4096, 4608));
+  expect(parts[1]).toEqual(bytes.subarray(4608, 5632));
+  expect(memory.subarray(1024, 4096).every((byte) => byte === 0)).toBe(true);
+  expect(behindTheEnd).toBe(false);
+  closeSync(fd);
+});
+
+test('a descriptor that cannot be read so is an error', () => {
+  expect(() => calls.readNow(987_654, [new Uint8Array(512)], 0)).toThrow(/preadv2 failed: EBADF/);
+});
+
 test('an exclusive lock keeps everybody out until its descriptor is closed, shared ones only exclusive ones', () => {
   const path = join(folder, 'locked.img');
   writeFileSync(path, 'x');
