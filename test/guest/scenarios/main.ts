@@ -68,7 +68,12 @@ async function bootMachine(scenario: MachineScenario, context: ScenarioContext):
         writeSync(log, bytes);
         const lines = (line + decoder.decode(bytes, { stream: true })).split('\n');
         line = lines.pop() ?? '';
-        for (const complete of lines) if (machine !== undefined) prepared.console?.(complete.trimEnd(), machine);
+        for (const complete of lines) {
+          if (machine === undefined) continue;
+          // What the machine's parts say of themselves, for whoever has to find out why.
+          if (complete.includes('GUEST: gave up')) context.note(`gave up: ${JSON.stringify(machine.inspect())}`);
+          prepared.console?.(complete.trimEnd(), machine);
+        }
       },
     });
     return await machine.exited;
