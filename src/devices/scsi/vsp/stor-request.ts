@@ -56,7 +56,7 @@ export class StorRequest {
     const bytes = this.bytes;
     const byteCount = Math.min(bufferBytes, VSTOR_PACKET_BYTES);
     for (let at = 0; at < byteCount; at++) bytes[at] = buffer[at] as number;
-    bytes.fill(0, byteCount);
+    if (byteCount < VSTOR_PACKET_BYTES) bytes.fill(0, byteCount);
     this.packet = packet;
     this.byteCount = byteCount;
   }
