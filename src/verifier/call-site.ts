@@ -11,7 +11,8 @@ const FRAMES_SHOWN = 3;
 /** Folders of this package that a driver's call passes through; the frames above them are the driver's. */
 const OWN_FOLDERS = ['verifier', 'kmcl', 'channel', 'api', 'ring', 'memory', 'bus', 'transports'];
 
-const packageRoot = pathOf(new URL('..', import.meta.url).href);
+/** The nearest frame is always this file's, however paths are shown: compiled, or mapped to their source. */
+const OWN_FRAME = /\((.*)verifier[/\\]call-site\.[jt]s/;
 
 export class CallSite {
   readonly #error: Error;
@@ -33,7 +34,9 @@ export class CallSite {
   get text(): string | null {
     if (this.#text === undefined) {
       const frames = this.frames.map((frame) => frame.trim().replace(/^at /, ''));
-      const first = frames.findIndex((frame) => isOutside(frame));
+      const root = OWN_FRAME.exec(frames[0] ?? '')?.[1] ?? '';
+      const isOutside = (frame: string): boolean => isOutsideOf(frame, root);
+      const first = frames.findIndex(isOutside);
       const shown = frames.slice(first, first + FRAMES_SHOWN).filter(isOutside);
       this.#text = first < 0 ? null : shown.map((frame) => frame.replaceAll('file://', '')).join('\n');
     }
@@ -41,11 +44,7 @@ export class CallSite {
   }
 }
 
-function isOutside(frame: string): boolean {
+function isOutsideOf(frame: string, root: string): boolean {
   if (frame.includes('node:internal') || frame.includes('<anonymous>')) return false;
-  return !OWN_FOLDERS.some((folder) => frame.includes(`${packageRoot}${folder}/`));
-}
-
-function pathOf(href: string): string {
-  return href.startsWith('file://') ? href.slice('file://'.length) : href;
+  return !OWN_FOLDERS.some((folder) => frame.includes(`${root}${folder}/`));
 }

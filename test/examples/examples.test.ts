@@ -14,6 +14,7 @@ const PRINTS: Record<string, readonly string[]> = {
   ],
   'hello-channel.ts': ['completed: hello, guest'],
   'hello-kmcl.ts': ['STATUS_SUCCESS: hello, guest'],
+  'verifier.ts': ['thrown: K-221', 'delivered, completed', 'first in answer, then in onTimeOut'],
 };
 
 const examples = readdirSync(FOLDER).filter((name) => name.endsWith('.ts'));
