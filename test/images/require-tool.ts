@@ -26,6 +26,6 @@ export function requireTool(context: TestContext, ...tools: string[]): void {
   const missing = tools.filter((tool) => !isInstalled(tool));
   if (missing.length === 0) return;
   const why = `not installed: ${missing.join(', ')}`;
-  if (CI !== undefined) throw new Error(`${why}; CI installs qemu-utils, libnbd-bin, fio and e2fsprogs`);
+  if (CI !== undefined) throw new Error(`${why}; CI installs qemu-utils, libnbd-bin, fio, e2fsprogs and sg3-utils`);
   context.skip(why);
 }
