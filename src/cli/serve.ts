@@ -40,7 +40,7 @@ async function serveScsi(specs: readonly string[], options: ServeOptions): Promi
   const sayFault = sayRarely(say, 'fault');
   disks.onFault = ({ place, spec }, error) => {
     const reason = error instanceof Error ? error.message : String(error);
-    sayFault('fault', { disk: formatPlace(place), path: spec.path, reason });
+    sayFault('fault', { place: formatPlace(place), path: spec.path, reason });
   };
   try {
     const listener = await listenShm(`shm:${resolve(options.listen)}`, {
@@ -49,7 +49,7 @@ async function serveScsi(specs: readonly string[], options: ServeOptions): Promi
     });
     for (const { place, spec, backend } of disks.disks) {
       const { sizeBytes, blockBytes, readOnly } = backend;
-      say('disk', { disk: formatPlace(place), path: spec.path, sizeBytes, blockBytes, readOnly });
+      say('disk', { place: formatPlace(place), path: spec.path, sizeBytes, blockBytes, readOnly });
     }
     say('listening', { path: listener.path, disks: specs.length });
     const signal = await interruption.arrived;

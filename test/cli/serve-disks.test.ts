@@ -75,9 +75,9 @@ test('disks are where they were put, whatever their format, and say so when they
 
   expect(sizes).toEqual([MIB, 3 * MIB, 2 * MIB]);
   expect(host.events.filter(({ event }) => event === 'disk')).toMatchObject([
-    { disk: '0:0', path: raw, sizeBytes: MIB, readOnly: true },
-    { disk: '0:2', path: vhdx, sizeBytes: 3 * MIB, readOnly: false },
-    { disk: '1:0', path: vhd, sizeBytes: 2 * MIB, readOnly: false },
+    { place: '0:0', path: raw, sizeBytes: MIB, readOnly: true },
+    { place: '0:2', path: vhdx, sizeBytes: 3 * MIB, readOnly: false },
+    { place: '1:0', path: vhd, sizeBytes: 2 * MIB, readOnly: false },
   ]);
 });
 
@@ -195,7 +195,7 @@ test('a store that fails is told to guest and host, at a limited rate', async ()
   const read = await attach('read', '0', '8');
 
   expect(read).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/unrecovered read error/) });
-  expect(await host.heard('fault')).toMatchObject({ disk: '0:0', reason: expect.stringMatching(/by rule/) });
+  expect(await host.heard('fault')).toMatchObject({ place: '0:0', reason: expect.stringMatching(/by rule/) });
 });
 
 test.each([
