@@ -59,7 +59,9 @@ export class IncomingLedger {
     if (account === undefined) return;
     this.#reporter.step(account.history, how, true);
     account.isHeld = false;
-    this.#held.get(channel)?.delete(packet);
+    const held = this.#held.get(channel);
+    held?.delete(packet);
+    if (held?.size === 0) this.#held.delete(channel);
     if (how !== 'deferred') this.#checkPages(channel, account);
   }
 

@@ -49,7 +49,7 @@ export class OutgoingLedger {
     const account = this.#accounts.get(packet);
     if (account === undefined) return;
     this.#reporter.step(account.history, 'freed', true);
-    this.#live.get(account.channel)?.delete(packet);
+    this.#drop(account.channel, packet);
   }
 
   sending(channel: ChannelEndpoint, packet: OutgoingPacket, ranges: readonly GpaRange[] | null): void {
@@ -75,7 +75,7 @@ export class OutgoingLedger {
     this.#checkPages(account);
     account.isUnderWay = false;
     account.ranges = null;
-    if (!account.isOwned) this.#live.get(account.channel)?.delete(packet);
+    if (!account.isOwned) this.#drop(account.channel, packet);
     this.#reporter.step(account.history, `completed with ${ntStatusName(status)}`, false);
   }
 
@@ -159,6 +159,13 @@ export class OutgoingLedger {
     };
     this.#accounts.set(packet, account);
     return account;
+  }
+
+  /** A channel of which nothing is left is held no longer. */
+  #drop(channel: ChannelEndpoint, packet: OutgoingPacket): void {
+    const live = this.#live.get(channel);
+    live?.delete(packet);
+    if (live?.size === 0) this.#live.delete(channel);
   }
 
   #liveOf(channel: ChannelEndpoint): Set<OutgoingPacket> {

@@ -17,7 +17,10 @@ export function sumOfRanges(memory: GuestMemory, ranges: readonly GpaRange[]): n
 
 export function sumOfMdl(first: Mdl): number {
   let sum = 0;
-  for (let mdl: Mdl | null = first; mdl !== null; mdl = mdl.next) sum = sumOfBytes(mdl.view().segments, sum);
+  for (let mdl: Mdl | null = first; mdl !== null; mdl = mdl.next) {
+    // A view of our own: the driver's may have ended already.
+    sum = sumOfBytes(new ScatterView(mdl.memory, mdl.pfns, mdl.byteOffset, mdl.byteCount).segments, sum);
+  }
   return sum;
 }
 

@@ -104,6 +104,7 @@ export class Verifier implements ChannelWatch {
           return await outcome;
         } finally {
           running.delete(name);
+          if (running.size === 0) this.#callbacks.delete(channel);
         }
       },
     };

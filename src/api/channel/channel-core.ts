@@ -91,7 +91,9 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
   /** @throws UsageError `ERR_STATE` where pause, resume and close would wait for themselves */
   checkMayChange(name: string): void {
     if (!this.endpoint.isInStateCallback) return;
-    throw new UsageError('ERR_STATE', `${name} from inside a state-change callback of the same channel`);
+    const message = `${name} from inside a state-change callback of the same channel`;
+    this.endpoint.watch?.misuse(this.endpoint, 'K-097', message, null);
+    throw new UsageError('ERR_STATE', message);
   }
 
   /** See `GuestChannel.createGpadl`. */
@@ -121,7 +123,7 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
     // It may have ended before this turn came.
     if (!this.endpoint.isEnding) this.end = undefined;
     const answer = this.#options.onOpened?.(this.#channel);
-    return answer instanceof Promise ? answer.then((awaited) => this.#answered(awaited)) : this.#answered(answer);
+    return answer instanceof Promise ? this.#answeredLater(answer) : this.#answered(answer);
   }
 
   started(): void | Promise<void> {
@@ -130,7 +132,7 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
 
   postStarted(): void | Promise<void> {
     const done = this.#options.onPostStarted?.(this.#channel);
-    if (done instanceof Promise) return done.then(() => this.#listener.running());
+    if (done instanceof Promise) return this.#runsAfter(done);
     this.#listener.running();
   }
 
@@ -188,6 +190,17 @@ export class ChannelCore<Self> implements ChannelDriver, SenderOwner {
     const packet = new Packet(this.endpoint, this.#waitingForPages);
     incoming.face = packet;
     return packet;
+  }
+
+  // These await, rather than call `then`, so that a verifier can tell what belongs to a callback.
+
+  async #answeredLater(answer: Promise<unknown>): Promise<NtStatus> {
+    return this.#answered(await answer);
+  }
+
+  async #runsAfter(done: Promise<void>): Promise<void> {
+    await done;
+    this.#listener.running();
   }
 
   #answered(answer: unknown): NtStatus {

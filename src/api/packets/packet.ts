@@ -59,6 +59,8 @@ export class Packet implements Disposable {
   /** Those of this channel that wait for their pages. */
   readonly #waiting: Set<Packet>;
   #incoming: IncomingPacket | null = null;
+  /** Under a verifier: what it stood for, for who uses it too late. */
+  #last: IncomingPacket | null = null;
   /** The last view given out as `bytes`, for the next packet of the same shape. */
   #bytes: Uint8Array | null = null;
   #bytesOf: Uint8Array | null = null;
@@ -121,7 +123,7 @@ export class Packet implements Disposable {
     options.signal?.throwIfAborted();
     const incoming = this.#held('externalData');
     for (;;) {
-      const view = this.#map(incoming);
+      const view = this.#map(incoming, options.isReadOnly);
       if (view !== undefined) return view;
       // It stays with us; otherwise it would be delivered once more.
       incoming.isAwaitingData = false;
@@ -136,8 +138,8 @@ export class Packet implements Disposable {
    */
   tryExternalData(options: { readonly isReadOnly: true }): ScatterReader | undefined;
   tryExternalData(options?: { readonly isReadOnly?: boolean }): ScatterView | undefined;
-  tryExternalData(): ScatterView | undefined {
-    return this.#map(this.#held('tryExternalData'));
+  tryExternalData(options: { readonly isReadOnly?: boolean } = {}): ScatterView | undefined {
+    return this.#map(this.#held('tryExternalData'), options.isReadOnly);
   }
 
   /**
@@ -184,17 +186,19 @@ export class Packet implements Disposable {
 
   #held(name: string): IncomingPacket {
     const incoming = this.#incoming;
-    if (incoming === null || !this.isHeld) throw gone(name);
-    return incoming;
+    if (incoming !== null && this.isHeld) return incoming;
+    const error = gone(name);
+    this.#endpoint.watch?.misuse(this.#endpoint, 'K-221', error.message, incoming ?? this.#last);
+    throw error;
   }
 
-  #map(incoming: IncomingPacket): ScatterView | undefined {
+  #map(incoming: IncomingPacket, isReadOnly = false): ScatterView | undefined {
     if (this.#external !== null) return this.#external;
     if (!incoming.hasExternalData) {
       const status = STATUS_INVALID_PARAMETER_1;
       throw new UsageError('ERR_STATE', 'the packet has no external data', { status });
     }
-    const { status, mdl } = this.#endpoint.externalData(incoming);
+    const { status, mdl } = this.#endpoint.externalData(incoming, isReadOnly);
     if (mdl === null) {
       if (status === STATUS_PENDING) return undefined;
       throw refused(status);
@@ -220,6 +224,7 @@ export class Packet implements Disposable {
     // The view of a chain does not end with its MDLs.
     this.#external?.invalidate(reason);
     this.#external = null;
+    if (this.#endpoint.watch !== null) this.#last = this.#incoming;
     this.#incoming = null;
     this.#arrival?.resolve();
   }

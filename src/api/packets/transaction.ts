@@ -62,7 +62,10 @@ export class Transaction {
 
   #idle(): OutgoingPacket {
     if (this.#packet.state === OutgoingState.Idle) return this.#packet;
-    throw new UsageError('ERR_STATE', 'the transaction is under way; wait for its `completed`');
+    const { endpoint } = this.#sender;
+    const message = 'the transaction is under way; wait for its `completed`';
+    endpoint.watch?.misuse(endpoint, 'K-154', message, this.#packet);
+    throw new UsageError('ERR_STATE', message);
   }
 }
 
