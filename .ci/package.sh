@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 
+npm run --silent build
 npx publint --strict
 npm pack --silent --pack-destination "$fresh" >/dev/null
 cp examples/*.ts "$fresh/"

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, type TestContext, test } from 'vitest';
-import type { DiscardingBackend } from '../../src/images/discarding-backend.ts';
+import type { DiscardingBackend } from '../../src/devices/scsi/block-backend.ts';
 import { openRawImage } from '../../src/images/raw-image.ts';
 import { createVhdxImage } from '../../src/images/vhdx/create.ts';
 import { openVhdxImage } from '../../src/images/vhdx/open.ts';

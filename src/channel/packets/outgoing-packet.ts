@@ -40,9 +40,9 @@ export class OutgoingPacket {
 
   /**
    * The transaction is over: called exactly once for each send, at DISPATCH or below.
-   * @param status `STATUS_SUCCESS`, or why no completion will come
-   * @param bytes completion payload, valid during the call; `null` without one
-   * @param byteCount bytes of it that count
+   * @param _status `STATUS_SUCCESS`, or why no completion will come
+   * @param _bytes completion payload, valid during the call; `null` without one
+   * @param _byteCount bytes of it that count
    */
   completed(_status: NtStatus, _bytes: Uint8Array | null, _byteCount: number): void {}
 
