@@ -14,6 +14,7 @@ const PRINTS: Record<string, readonly string[]> = {
   ],
   'hello-channel.ts': ['completed: hello, guest'],
   'hello-kmcl.ts': ['STATUS_SUCCESS: hello, guest'],
+  'save-restore.ts': ['new host: answer 7 to request 42'],
   'verifier.ts': ['thrown: K-221', 'delivered, completed', 'first in answer, then in onTimeOut'],
 };
 

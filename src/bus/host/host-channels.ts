@@ -114,7 +114,7 @@ export class HostChannels {
     for (const channel of [...this.unclaimed]) {
       if (channel.state.at === 'closing' || channel.state.at === 'reopening') channel.device.closeRequested();
     }
-    for (const gpadl of this.gpadls.all()) this.#userLeft(gpadl);
+    for (const gpadl of this.gpadls.all()) if (gpadl.state.at === 'tearingDown') this.#userLeft(gpadl);
   }
 
   /**
