@@ -15,9 +15,12 @@ export class CommandError extends Error {
   }
 }
 
+const GONE: ReadonlySet<string> = new Set(['ERR_CLOSED', 'ERR_RESCINDED']);
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof CommandError) return error.exitCode;
-  if (error instanceof PeerError) return ExitCode.PeerBrokeProtocol;
+  // A host that went away, or took its disk back, broke nothing.
+  if (error instanceof PeerError) return GONE.has(error.code) ? ExitCode.Failed : ExitCode.PeerBrokeProtocol;
   if (error instanceof UsageError) return ExitCode.WrongUsage;
   return ExitCode.Failed;
 }

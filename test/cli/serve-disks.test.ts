@@ -102,8 +102,11 @@ test('Ctrl-C under a load of writes ends guest and host well, with an image that
   const path = join(folder, 'a.vhdx');
   await createVhdxImage(path, { diskBytes: 16 * MIB, blockBytes: MIB });
   const host = await serve(path);
+  const emptyBytes = statSync(path).size;
   const bench = guest('bench', '--rw', 'randwrite', '--time', '60s');
   await host.heard('connected');
+  // Blocks of the image are made as they are written: the load is there.
+  await until(() => statSync(path).size > emptyBytes);
 
   const ended = await host.stop('SIGINT');
 
