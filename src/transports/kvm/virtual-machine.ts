@@ -188,6 +188,7 @@ export class VirtualMachine {
       isRunning: this.#run !== undefined,
       panic: this.#panic.report,
       synic: this.#synic.inspect(),
+      console: this.#uart.inspect(),
     };
   }
 

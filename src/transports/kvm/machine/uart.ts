@@ -135,6 +135,17 @@ export class Uart {
     return this.#output.take();
   }
 
+  inspect(): Record<string, number | boolean> {
+    return {
+      interruptEnable: this.#get(Word.Ier),
+      lineControl: this.#get(Word.Lcr),
+      modemControl: this.#get(Word.Mcr),
+      isTransmitPending: this.#get(Word.TransmitPending) !== 0,
+      hasInput: !this.#input.isEmpty,
+      hasOutput: this.hasOutput,
+    };
+  }
+
   /** Device thread, while no vCPU runs: as after power-on. Bytes on their way stay. */
   reset(): void {
     this.#state.fill(0);
