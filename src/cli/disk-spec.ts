@@ -1,4 +1,4 @@
-/** A disk as a command line names it: `FILE[,lun=N][,ro][,overlay=F][,format=…][,fault=RULE]`. */
+/** A disk as a command line names it: `FILE[,lun=N][,ro][,cd][,overlay=F][,format=…][,fault=RULE]`. */
 import { UsageError } from '../errors.ts';
 import { type FaultRule, IMAGE_FORMATS, type ImageFormat, parseFaultRule } from '../images/index.ts';
 import { CommandError, ExitCode } from './exit.ts';
@@ -8,6 +8,8 @@ type NamedFormat = Exclude<ImageFormat, 'overlay'>;
 export interface DiskSpec {
   readonly path: string;
   readonly readOnly: boolean;
+  /** A CD or DVD drive with this ISO image in it, instead of a disk. */
+  readonly isCd?: boolean;
   /** Without it the disk gets a controller of its own. */
   readonly lun?: number;
   /** Delta file that takes all writes. */
@@ -34,6 +36,7 @@ export const MAX_CONTROLLERS = 64;
 export const DISK_HELP = `
 A disk is FILE with any of these behind it (a comma in a name is written twice):
   ,ro             read-only
+  ,cd             a CD or DVD drive with this ISO image in it; read-only
   ,lun=N          LUN N (0 to ${MAX_LUN}) of the controller of the disk before it; without this word every disk
                   gets a controller of its own and is LUN 0 there
   ,overlay=F      leave FILE as it is; what is written goes to F, which is made if it is missing
@@ -57,19 +60,25 @@ export function parseDiskSpec(text: string): DiskSpec {
     if (seen.has(name)) throw wrong(`"${name}" is said twice`);
     seen.add(name);
     if (name === 'ro' && value === undefined) spec.readOnly = true;
+    else if (name === 'cd' && value === undefined) spec.isCd = true;
     else if (name === 'lun') spec.lun = parseLun(value, wrong);
     else if (name === 'overlay') spec.overlay = value || fail(wrong('overlay= names no file'));
     else if (name === 'format') spec.format = FORMATS.find((one) => one === value) ?? fail(wrong(badFormat(value)));
-    else throw wrong(`"${word}" is none of ro, lun=N, overlay=F, format=FORMAT, fault=RULE`);
+    else throw wrong(`"${word}" is none of ro, cd, lun=N, overlay=F, format=FORMAT, fault=RULE`);
+  }
+  if (spec.isCd) {
+    if (spec.overlay !== undefined || spec.format !== undefined) throw wrong('a CD has neither overlay nor format');
+    spec.readOnly = true;
   }
   if (rules !== undefined) spec.faults = parseRules(rules, wrong);
   return spec;
 }
 
 /** The text that `parseDiskSpec` reads as this. Not for specs with faults. */
-export function formatDiskSpec({ path, readOnly, lun, overlay, format }: DiskSpec): string {
+export function formatDiskSpec({ path, readOnly, isCd, lun, overlay, format }: DiskSpec): string {
   const words = [
     ...(readOnly ? ['ro'] : []),
+    ...(isCd ? ['cd'] : []),
     ...(lun === undefined ? [] : [`lun=${lun}`]),
     ...(overlay === undefined ? [] : [`overlay=${overlay}`]),
     ...(format === undefined ? [] : [`format=${format}`]),

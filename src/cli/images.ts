@@ -7,6 +7,9 @@ import { CommandError, ExitCode } from './exit.ts';
 import { loadFileCalls } from './file-calls.ts';
 import { type ImageLock, lockImage } from './image-lock.ts';
 
+/** Block size of every data CD and DVD, bytes. Source: ECMA-119 section 6.1.2, MMC-6. */
+const CD_BLOCK_BYTES = 2048;
+
 /** An image that nobody else can open for writing as long as it is open here. */
 export interface OpenDisk {
   readonly spec: DiskSpec;
@@ -61,12 +64,13 @@ export async function openDiskFile(
   }
 }
 
-async function openBackend({ path, format, readOnly, overlay, faults }: DiskSpec): Promise<DiscardingBackend> {
+async function openBackend({ path, format, readOnly, isCd, overlay, faults }: DiskSpec): Promise<DiscardingBackend> {
   const calls = await loadFileCalls();
   const image = await openImage({
     path,
     readOnly,
     ...(format && { format }),
+    ...(isCd && { format: 'raw', blockBytes: CD_BLOCK_BYTES }),
     ...(overlay && { overlay }),
     ...(calls && {
       punchHole: (fd, offsetBytes, byteCount) => calls.punchHole(fd, offsetBytes, byteCount),

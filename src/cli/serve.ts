@@ -19,7 +19,7 @@ interface ServeOptions {
 export function serveCommand(): Command {
   const scsi = new Command('scsi')
     .description('serve disk images on SCSI controllers to any number of guests, until Ctrl-C')
-    .argument('<disk...>', 'FILE[,ro][,lun=N][,overlay=F][,format=FORMAT][,fault=RULE]')
+    .argument('<disk...>', 'FILE[,ro][,cd][,lun=N][,overlay=F][,format=FORMAT][,fault=RULE]')
     .requiredOption('--listen <path>', 'socket for guests, in a folder that only you can enter (it is made if missing)')
     .option('--log-messages [file]', 'write every control message and packet, decoded, to a file or to stderr')
     .option('--json', 'say what happens as JSON Lines on stdout', false)

@@ -1,6 +1,6 @@
 /** Disk images as a host serves them: open for as long as the host lives, on controllers that every guest finds again. */
 import { type HostEnvironment, HostVmbus, type HostVmbusOptions } from '../channel/index.ts';
-import { DiskUnit, ScsiController, StorVsp } from '../devices/scsi/index.ts';
+import { CdUnit, DiskUnit, ScsiController, StorVsp } from '../devices/scsi/index.ts';
 import type { Guid } from '../wire/guid.ts';
 import { type DiskPlace, type DiskSpec, placeDisks } from './disk-spec.ts';
 import { type OpenDisk, openDiskImage } from './images.ts';
@@ -84,7 +84,10 @@ export class ServedDisks {
     for (const disk of this.disks) {
       const { controller: index, lun } = disk.place;
       controllers[index] ??= new ScsiController();
-      controllers[index].attach(new DiskUnit(disk.backend, { onFault: (error) => this.onFault(disk, error) }), { lun });
+      const options = { onFault: (error: unknown) => this.onFault(disk, error) };
+      const { backend, spec } = disk;
+      const unit = spec.isCd ? new CdUnit(backend, options) : new DiskUnit(backend, options);
+      controllers[index].attach(unit, { lun });
     }
     return controllers;
   }

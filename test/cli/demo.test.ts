@@ -1,5 +1,14 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -66,15 +75,16 @@ test('--json prints one object with every figure, the raw packets and the hashes
 });
 
 test('--write fills a scratch copy with a pattern, reads it back, and leaves the file and the temporary folder alone', async () => {
-  const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith('vmbus-demo-'));
-  const before = leftovers();
+  // A temporary folder of its own: other tests run demos, too.
+  const temporary = mkdtempSync(join(tmpdir(), 'vmbus-test-'));
 
-  const { exitCode, stdout } = await runCli(compiled, ['demo', file, '--write', '--json']);
+  const { exitCode, stdout } = await runCli(compiled, ['demo', file, '--write', '--json'], { TMPDIR: temporary });
 
   expect(exitCode).toBe(0);
   expect(JSON.parse(stdout).write).toMatchObject({ bytesWritten: FILE_BYTES + 412, matches: true });
   expect(readFileSync(file).equals(bytes)).toBe(true);
-  expect(leftovers()).toEqual(before);
+  expect(readdirSync(temporary)).toEqual([]);
+  rmdirSync(temporary);
 });
 
 test.each([

@@ -6,6 +6,7 @@ import { CommandError } from '../../src/cli/exit.ts';
 test.each([
   ['a.img', { path: 'a.img', readOnly: false }],
   ['a.img,ro', { path: 'a.img', readOnly: true }],
+  ['a.iso,lun=1,cd', { path: 'a.iso', readOnly: true, isCd: true, lun: 1 }],
   [
     'b.img,lun=3,overlay=/x/d.ovl,format=raw',
     { path: 'b.img', readOnly: false, lun: 3, overlay: '/x/d.ovl', format: 'raw' },
@@ -29,12 +30,13 @@ test.each([
 test.each([
   ['', /it names no file/],
   [',ro', /it names no file/],
-  ['a.img,rw', /"rw" is none of ro, lun=N/],
+  ['a.img,rw', /"rw" is none of ro, cd, lun=N/],
   ['a.img,ro=yes', /"ro=yes" is none of/],
   ['a.img,ro,ro', /"ro" is said twice/],
   ['a.img,lun=64', /lun=64 is no LUN: say a number from 0 to 63/],
   ['a.img,lun', /lun= is no LUN/],
   ['a.img,lun=-1', /lun=-1 is no LUN/],
+  ['a.iso,cd,overlay=x', /a CD has neither overlay nor format/],
   ['a.img,overlay=', /overlay= names no file/],
   ['a.img,format=qcow2', /format=qcow2 is none of raw, vhd, vhdx/],
   ['a.img,fault=explode', /it begins with none of error, torn, delay/],

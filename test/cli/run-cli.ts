@@ -19,9 +19,17 @@ export function cliPath(compiled: Compiled): string {
   return compiled.pathOf(CLI_ENTRY);
 }
 
-export function runCli(compiled: Compiled, args: readonly string[]): Promise<CliRun> {
+/** @param environment variables beside, or instead of, this process's own */
+export function runCli(
+  compiled: Compiled,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): Promise<CliRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [cliPath(compiled), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [cliPath(compiled), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    });
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

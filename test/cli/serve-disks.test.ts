@@ -81,6 +81,20 @@ test('disks are where they were put, whatever their format, and say so when they
   ]);
 });
 
+test('a CD is a drive for guests that know drives, and no disk for those that want one', async () => {
+  const host = await serve(
+    `${image('a.iso', randomBytes(10 * 2048 + 100))},cd`,
+    `${image('a.img', randomBytes(MIB))},lun=1`,
+  );
+
+  const asDisk = await attach('read', '0', '1', '--disk', '0:0');
+  const beside = await attach('read', '0', '1', '--disk', '0:1');
+
+  expect(await host.heard('disk')).toMatchObject({ sizeBytes: 11 * 2048, blockBytes: 2048, readOnly: true });
+  expect(asDisk).toMatchObject({ exitCode: 3, stdout: '', stderr: expect.stringMatching(/no disk at 0:0:0 .*byte 5/) });
+  expect(beside.exitCode).toBe(0);
+});
+
 test('an overlay takes all writes, is found again, and leaves the image as it was', async () => {
   const before = randomBytes(MIB);
   const base = image('base.img', before);
@@ -210,7 +224,7 @@ test.each([
   [['good.img,overlay=odd.img'], 2, /is no overlay/],
   [['good.img', 'good.img'], 1, /good\.img is locked: .* or it is named twice/],
   [['good.img,lun=1', 'odd.img,lun=1'], 2, /are both LUN 1 of controller 0/],
-  [['good.img,wat'], 2, /"wat" is none of ro, lun=N/],
+  [['good.img,wat'], 2, /"wat" is none of ro, cd, lun=N/],
 ])('serving %j ends with one clear line, and nothing is printed', async (names, exitCode, message) => {
   image('good.img', new Uint8Array(MIB));
   image('odd.img', new Uint8Array(1000));
