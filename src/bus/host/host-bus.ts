@@ -6,7 +6,6 @@
  */
 import { PeerError, UsageError } from '../../errors.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
-import { canonicalGuid } from '../../wire/guid.ts';
 import {
   ANY_VERSION,
   ConnectionState,
@@ -43,8 +42,9 @@ import { DEFAULT_HOST_FEATURES, type HostBusEvents, type HostBusOptions } from '
 import { type ChannelContext, HostChannels } from './host-channels.ts';
 import type { HostDevice, OfferParams } from './host-device.ts';
 import { type ConnectionView, HostOffer, type HostOfferTree, inspectChannel } from './host-offer.ts';
-import { encodeOffer } from './offer-message.ts';
+import { checkedParams } from './offer-message.ts';
 import { checkConnection, decodeSavedBus, encodeSavedBus } from './saved/saved-form.ts';
+import { splitTlKey, tlKey } from './tl-key.ts';
 
 const GUEST_TO_HOST = 'guest-to-host';
 
@@ -491,42 +491,8 @@ export interface HostBusTree {
   readonly channels: readonly HostOfferTree[];
 }
 
-function tlKey(endpointId: string, serviceId: string): string {
-  return `${canonicalGuid(endpointId)}/${canonicalGuid(serviceId)}`;
-}
-
-function splitTlKey(key: string): { endpointId: string; serviceId: string } {
-  const [endpointId = '', serviceId = ''] = key.split('/');
-  return { endpointId, serviceId };
-}
-
 function isContact(message: Uint8Array): boolean {
   return (
     message.length >= MessageHeader.size && MessageHeader.parse(message).messageType === MessageType.InitiateContact
   );
-}
-
-/** @throws UsageError `ERR_ARGUMENT` for what an offer message cannot carry */
-function checkedParams(params: OfferParams): Required<OfferParams> {
-  const userDefined = params.userDefined ?? new Uint8Array(0);
-  const targetVtl = params.targetVtl ?? 0;
-  if (userDefined.length > 120) {
-    throw new UsageError('ERR_ARGUMENT', `userDefined has ${userDefined.length} bytes, at most 120 fit`);
-  }
-  if (![0, 1, 2].includes(targetVtl)) throw new UsageError('ERR_ARGUMENT', `targetVtl is ${targetVtl}, not 0..2`);
-  const whole: Required<OfferParams> = {
-    interfaceId: canonicalGuid(params.interfaceId),
-    instanceId: canonicalGuid(params.instanceId),
-    subchannelIndex: params.subchannelIndex ?? 0,
-    flags: params.flags ?? 0,
-    mmioMegabytes: params.mmioMegabytes ?? 0,
-    mmioMegabytesOptional: params.mmioMegabytesOptional ?? 0,
-    userDefined: userDefined.slice(),
-    monitorLatency100ns: params.monitorLatency100ns ?? 0,
-    targetVtl,
-    order: params.order ?? Number.MAX_SAFE_INTEGER,
-  };
-  // The message itself knows the range of every other field; better here than when the guest asks for offers.
-  encodeOffer({ params: whole, relid: 0, monitorId: NO_MONITOR }, 0);
-  return whole;
 }

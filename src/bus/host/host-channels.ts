@@ -4,7 +4,6 @@
  */
 import { PeerError, UsageError } from '../../errors.ts';
 import { PAGE_BYTES } from '../../memory/page.ts';
-import type { GpaRange } from '../../wire/gpa-range.ts';
 import {
   AllOffersDelivered,
   CloseReservedResponse,
@@ -38,7 +37,8 @@ import { type GpadlAction, type GpadlEvent, stepGpadl } from './gpadl-moves.ts';
 import { type Gpadl, type GpadlLimits, GpadlTable, isUsed } from './gpadl-table.ts';
 import type { HostDevice, HostGpadl, OfferParams } from './host-device.ts';
 import { encodeOffer } from './offer-message.ts';
-import type { SavedGpadl, SavedHostBus } from './saved/saved-bus.ts';
+import { type PagesCheck, restoreChannels, saveChannels } from './saved/restore-channels.ts';
+import type { SavedHostBus } from './saved/saved-bus.ts';
 
 /** What the channels need from the connection that they belong to. */
 export interface ChannelContext {
@@ -69,11 +69,7 @@ export class HostChannels {
 
   /** The channels that the guest knows and the GPADLs that it has, as plain data. */
   save(): Pick<SavedHostBus, 'channels' | 'gpadls'> {
-    const known = this.table.all().filter(({ state }) => isVisible(state));
-    return {
-      channels: known.map(({ params, state, relid, monitorId }) => ({ params, state, relid, monitorId })),
-      gpadls: known.flatMap(({ relid }) => this.gpadls.ofChannel(relid)).map((gpadl) => this.gpadls.save(gpadl)),
-    };
+    return saveChannels(this.table, this.gpadls);
   }
 
   /**
@@ -82,30 +78,8 @@ export class HostChannels {
    * @param isUsable whether the pages of a GPADL can be reached
    * @throws PeerError for what cannot be; these tables are of no use then
    */
-  restore(saved: Pick<SavedHostBus, 'channels' | 'gpadls'>, isUsable: (ranges: readonly GpaRange[]) => boolean): void {
-    for (const { params, state, relid, monitorId } of saved.channels) {
-      if (!isVisible(state)) throw badSavedState(`channel ${relid} is ${state.at}`);
-      const channel: HostChannel = {
-        params,
-        key: keyOf(params),
-        device: NO_DEVICE,
-        state,
-        relid,
-        monitorId,
-        ring: undefined,
-      };
-      channel.device = this.#caretaker(channel, isUsable);
-      this.table.restore(channel);
-      if (state.at !== 'revoked') this.unclaimed.add(channel);
-    }
-    // Ids in progress must be unique; those that are complete need not be, and so come first.
-    const isAssembling = ({ state }: SavedGpadl): number => (state.at === 'assembling' ? 1 : 0);
-    for (const gpadl of [...saved.gpadls].sort((a, b) => isAssembling(a) - isAssembling(b))) {
-      if (this.table.withRelid(gpadl.relid) === undefined || !isUsable(gpadl.ranges)) {
-        throw badSavedState(`GPADL ${gpadl.id} of channel ${gpadl.relid}`);
-      }
-      this.gpadls.restore(gpadl);
-    }
+  restore(saved: Pick<SavedHostBus, 'channels' | 'gpadls'>, isUsable: PagesCheck): void {
+    restoreChannels(saved, this, isUsable, () => this.#context.isOffering());
     for (const channel of this.unclaimed) this.#restoreRing(channel);
   }
 
@@ -137,18 +111,6 @@ export class HostChannels {
     if (ring === undefined || (fault !== undefined && !isAwaited)) throw badSavedState(`channel ${relid}: ${fault}`);
     channel.ring = ring;
     ring.ringCount++;
-  }
-
-  /** Stands in for the device that has not come yet: uses nothing, so lets go at once. */
-  #caretaker(channel: HostChannel, isUsable: (ranges: readonly GpaRange[]) => boolean): HostDevice {
-    return {
-      openRequested: () => {},
-      closeRequested: () => this.deviceEvent(channel, { is: 'deviceClosed', isOffering: this.#context.isOffering() }),
-      gpadlCreated: (_id, ranges) => isUsable(ranges),
-      released: () => {
-        if (this.unclaimed.delete(channel)) this.deviceEvent(channel, { is: 'revoked', isConnected: false });
-      },
-    };
   }
 
   // --- what the devices ask
@@ -493,9 +455,6 @@ export class HostChannels {
     this.#context.send(ModifyChannelResponse.encode({ channelId: relid, status }));
   }
 }
-
-/** Until a channel has one. */
-const NO_DEVICE: HostDevice = { openRequested: () => {}, closeRequested: () => {} };
 
 /** The connection id that the guest signals for a channel in use. */
 function signalConnectionOf(channel: HostChannel): number | undefined {

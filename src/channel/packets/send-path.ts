@@ -14,7 +14,6 @@ import { RingWrite, type RingWriter } from '../../ring/index.ts';
 import type { GpaRange } from '../../wire/gpa-range.ts';
 import { type NtStatus, STATUS_INVALID_BUFFER_SIZE, STATUS_SUCCESS } from '../../wire/ntstatus.ts';
 import {
-  DESCRIPTOR_BYTES,
   encodeGpaDirect,
   encodeGpaDirectPfns,
   encodeSimple,
@@ -31,6 +30,7 @@ import { OutgoingPacket, OutgoingState } from './outgoing-packet.ts';
 import { OutgoingQueue } from './outgoing-queue.ts';
 import { encodePipe } from './pipe.ts';
 import type { RestoredSends, SavedSends } from './saved-packets.ts';
+import { captureSends, handOverSends, restoreSends } from './saved-sends.ts';
 import type { ChannelStatistics } from './statistics.ts';
 import { TransactionTable } from './transaction-table.ts';
 
@@ -263,38 +263,12 @@ export class SendPath {
 
   /** What is under way, for a save: the channel is frozen. */
   capture(): SavedSends {
-    const queue: OutgoingPacket[] = [];
-    for (let packet = this.#queue.head; packet !== null; packet = packet.next) queue.push(packet);
-    return {
-      inFlight: this.#transactions.owned().filter((packet) => packet.state === OutgoingState.InFlight),
-      queued: queue.filter((packet) => !packet.isCompletion),
-      completions: queue.filter((packet) => packet.isCompletion).map((packet) => packet.encoded()),
-      abandoned: this.#transactions.abandonedIds(),
-    };
+    return captureSends(this.#queue, this.#transactions);
   }
 
   /** Takes up what another host had under way; the channel is Disabled and has nothing under way. */
-  restore({ inFlight, queued, completions, abandoned }: RestoredSends): void {
-    for (const { idLo, idHi } of abandoned) this.#transactions.restore(null, idLo, idHi);
-    for (const { packet, idLo, idHi } of inFlight) {
-      this.#begin(packet, 0, 0, 0, false);
-      packet.wantsCompletion = true;
-      packet.state = OutgoingState.InFlight;
-      this.#transactions.restore(packet, idLo, idHi);
-    }
-    // Answers first: they go even while the channel is paused, and data cannot have overtaken them.
-    for (const encoded of completions) {
-      const carrier = this.#carriers.pop() ?? new OutgoingPacket();
-      this.#begin(carrier, encoded.length, encoded.length - DESCRIPTOR_BYTES, 0, false);
-      carrier.isCompletion = true;
-      this.#requeue(carrier, encoded);
-    }
-    for (const { packet, idLo, idHi, wantsCompletion, encoded, payloadBytes } of queued) {
-      this.#begin(packet, encoded.length, payloadBytes, 0, false);
-      packet.wantsCompletion = wantsCompletion;
-      if (wantsCompletion) this.#transactions.restore(packet, idLo, idHi);
-      this.#requeue(packet, encoded);
-    }
+  restore(saved: RestoredSends): void {
+    restoreSends(saved, this.#queue, this.#transactions);
   }
 
   /** Whether a transaction can be restored under this id. */
@@ -304,13 +278,7 @@ export class SendPath {
 
   /** Forgets packets that go on elsewhere; no routine runs. */
   handOver(packets: Iterable<OutgoingPacket>): void {
-    for (const packet of packets) {
-      if (packet.state === OutgoingState.Queued) this.#queue.remove(packet);
-      else if (packet.state !== OutgoingState.InFlight) continue;
-      if (packet.wantsCompletion) this.#transactions.cancel(packet);
-      packet.state = OutgoingState.Idle;
-      packet.handedOver();
-    }
+    handOverSends(packets, this.#queue, this.#transactions);
   }
 
   /** Nobody gathers packets and no routine runs or is due. */
@@ -327,12 +295,6 @@ export class SendPath {
 
   thaw(writer: RingWriter | null): void {
     this.#writer = writer;
-  }
-
-  #requeue(packet: OutgoingPacket, encoded: Uint8Array): void {
-    packet.hold(encoded.length).bytes.set(encoded);
-    packet.state = OutgoingState.Queued;
-    this.#queue.push(packet);
   }
 
   /** Until `endBatch`, what is sent is staged and not yet visible. */
