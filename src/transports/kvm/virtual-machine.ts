@@ -268,7 +268,7 @@ export class VirtualMachine {
   /** A vCPU thread has something for us. */
   #drain(): void {
     this.#bell.lower();
-    if (this.#uart.hasOutput) this.#consoleTimer ??= setTimeout(() => this.#drainConsole(), CONSOLE_DELAY_MS);
+    if (this.#uart.hasOutput) this.#awaitOutput();
     this.#synic.pumpAll();
     const mayTakeMessage = () => !this.#synic.isCongested;
     let hasMore = false;
@@ -291,9 +291,15 @@ export class VirtualMachine {
     clearTimeout(this.#consoleTimer);
     this.#consoleTimer = undefined;
     const bytes = this.#uart.takeOutput();
+    // What was written while we took the rest may have seen a reader that still had something to take.
+    if (this.#uart.hasOutput) this.#awaitOutput();
     if (bytes.length === 0) return;
     if (this.#panic.console(bytes)) this.#awaitLastWords();
     this.#options.console?.(bytes);
+  }
+
+  #awaitOutput(): void {
+    this.#consoleTimer ??= setTimeout(() => this.#drainConsole(), CONSOLE_DELAY_MS);
   }
 
   #awaitLastWords(): void {

@@ -24,7 +24,9 @@ export class ByteQueue {
     return Atomics.load(this.#counts, WRITTEN) === Atomics.load(this.#counts, READ);
   }
 
-  /** @returns false if there is no room; nothing was put */
+  /**
+   * @returns false if there is no room; nothing was put. Look at `isFirst` then: a reader that was done must be told
+   */
   put(byte: number): boolean {
     const written = this.#counts[WRITTEN] ?? 0;
     if (((written - Atomics.load(this.#counts, READ)) | 0) >= this.#bytes.length) return false;
@@ -32,6 +34,14 @@ export class ByteQueue {
     // Pairs with the load in `take`: the byte is visible before the count.
     Atomics.store(this.#counts, WRITTEN, (written + 1) | 0);
     return true;
+  }
+
+  /**
+   * Writer, right after `put`: the reader had taken everything before it. Pairs with the reader's look at `isEmpty` after
+   * `take`: of two that meet, one at least sees the other's count.
+   */
+  get isFirst(): boolean {
+    return (((this.#counts[WRITTEN] ?? 0) - Atomics.load(this.#counts, READ)) | 0) <= 1;
   }
 
   /** Blocks until the reader takes something, or `timeoutMs` is over. Call after `put` said no. */
@@ -50,7 +60,7 @@ export class ByteQueue {
     return byte;
   }
 
-  /** Everything that has arrived, as a copy. */
+  /** Everything that has arrived, as a copy. Look at `isEmpty` afterwards: what arrives meanwhile is announced by nobody. */
   take(): Uint8Array {
     const read = this.#counts[READ] ?? 0;
     const written = Atomics.load(this.#counts, WRITTEN);

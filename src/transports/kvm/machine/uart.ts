@@ -130,7 +130,7 @@ export class Uart {
     return !this.#output.isEmpty;
   }
 
-  /** Device thread: what the guest has written since the last call. */
+  /** Device thread: what the guest has written since the last call. Look at `hasOutput` afterwards. */
   takeOutput(): Uint8Array {
     return this.#output.take();
   }
@@ -203,13 +203,12 @@ export class Uart {
     if (this.#isLooped) {
       this.#set(Word.LoopByte, byte);
     } else {
-      const wasEmpty = this.#output.isEmpty;
       while (!this.#output.put(byte)) {
         if (this.#host.isStopped()) return;
         this.#host.outputReady();
         this.#output.awaitRoom(50);
       }
-      if (wasEmpty) this.#host.outputReady();
+      if (this.#output.isFirst) this.#host.outputReady();
     }
     this.#set(Word.TransmitPending, 1);
     if ((this.#get(Word.Ier) & TRANSMITTER_EMPTY) !== 0) this.#host.interrupt();

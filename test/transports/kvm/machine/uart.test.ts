@@ -40,6 +40,27 @@ describe('output', () => {
     expect(uart.hasOutput).toBe(false);
   });
 
+  test('that is written while the rest is taken is announced again', () => {
+    // A console line stayed in the queue until the next one: the writer had looked whether the queue was empty, the
+    // reader took all there was, and then the writer put its byte, announced by nobody.
+    const { uart, host } = someUart();
+    uart.write(DATA, 65);
+    const store = Atomics.store;
+    Atomics.store = ((array: Int32Array, index: number, value: number) => {
+      Atomics.store = store;
+      expect(text(uart.takeOutput())).toBe('A');
+      return store(array, index, value);
+    }) as typeof Atomics.store;
+    try {
+      uart.write(DATA, 66);
+    } finally {
+      Atomics.store = store;
+    }
+
+    expect(host.ready).toBe(2);
+    expect(text(uart.takeOutput())).toBe('B');
+  });
+
   test('finds the transmitter empty at any time', () => {
     const { uart } = someUart();
     uart.write(DATA, 1);
