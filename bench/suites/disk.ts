@@ -20,7 +20,7 @@ const FILE = process.execPath;
 const PAGE_BYTES = 4096;
 const ROUNDS = 21;
 /** The compiler takes some thousand packets to settle; a round of the largest chunks is some dozen. */
-const WARM_UP_ROUNDS = 8;
+const WARM_UP_READS = 6000;
 /** Transfers under way at once, whichever the way. */
 const OUTSTANDING = 32;
 /** Pages for rings and the small buffers of the storage driver. */
@@ -84,7 +84,7 @@ async function contend(
   readers: readonly Reader[],
   { isQuick }: SuiteContext,
 ): Promise<Row[]> {
-  const [rounds, warmUpRounds] = isQuick ? [3, 1] : [ROUNDS, WARM_UP_ROUNDS];
+  const [rounds, warmUpRounds] = isQuick ? [3, 1] : [ROUNDS, Math.max(4, Math.ceil(WARM_UP_READS / offsets.length))];
   const speeds = readers.map(() => new Float64Array(rounds));
   const megabytes = (offsets.length * load.pagesPerTransfer * PAGE_BYTES) / 1e6;
   for (let turn = -warmUpRounds; turn < rounds; turn++) {
